@@ -1,0 +1,113 @@
+"""fairseq's multi-head attention, able to expose its projected queries and keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from fairseq.modules import MultiheadAttention
+from torch import Tensor
+
+from lrdrop_fairseq.layer_states import AttentionInputs
+
+
+class ExposedAttention(MultiheadAttention):
+    """``MultiheadAttention`` that records :class:`AttentionInputs` while somebody listens.
+
+    While ``listener`` is None it *is* fairseq's module: same parameters, same code path. While
+    it is a list, every forward appends to it and computes the attention with
+    ``scaled_dot_product_attention``, so that no attention map is kept; fairseq's own path would
+    return maps averaged over heads and after dropout, and leave the fast kernel for it.
+    """
+
+    listener: list[AttentionInputs] | None = None
+
+    @classmethod
+    def adopt(cls, attention: MultiheadAttention) -> None:
+        """Turn an existing module into an ``ExposedAttention``, in place, parameters untouched.
+
+        Raises:
+            ValueError: the module computes its attention in a way that cannot be exposed.
+        """
+        refused = {
+            "a subclass with an attention of its own": type(attention) is not MultiheadAttention,
+            "xformers attention": attention.use_xformers,
+            "bias_k/bias_v": attention.bias_k is not None,
+            "add_zero_attn": attention.add_zero_attn,
+        }
+        for reason, found in refused.items():
+            if found:
+                raise ValueError(
+                    f"LR-Drop cannot expose the queries and keys of {type(attention).__name__}: "
+                    f"{reason} is not supported"
+                )
+        attention.__class__ = cls
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        key_padding_mask: Tensor | None = None,
+        incremental_state: Any = None,
+        need_weights: bool = True,
+        static_kv: bool = False,
+        attn_mask: Tensor | None = None,
+        before_softmax: bool = False,
+        need_head_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """See fairseq. While recording, no attention weights are returned."""
+        if self.listener is None:
+            return super().forward(  # type: ignore[no-any-return]
+                query,
+                key,
+                value,
+                key_padding_mask,
+                incremental_state,
+                need_weights,
+                static_kv,
+                attn_mask,
+                before_softmax,
+                need_head_weights,
+            )
+        assert key is not None and value is not None and incremental_state is None
+        # T x B x C -> B x H x T x D
+        q = self._split_heads(self.q_proj(query))
+        k = self._split_heads(self.k_proj(key))
+        v = self._split_heads(self.v_proj(value))
+        mask = merge_masks(attn_mask, key_padding_mask, q.dtype)
+        self.listener.append(AttentionInputs(q, k, self.scaling, mask))
+        dropout = self.dropout_module.p if self.training else 0.0
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        # B x H x T x D -> T x B x C
+        attended = attended.permute(2, 0, 1, 3).flatten(start_dim=2)
+        output: Tensor = self.out_proj(attended)
+        return output, None
+
+    def _split_heads(self, projected: Tensor) -> Tensor:
+        # T x B x C -> T x B x H x D -> B x H x T x D
+        length, batch, _ = projected.shape
+        heads = projected.view(length, batch, self.num_heads, self.head_dim)
+        return heads.permute(1, 2, 0, 3)
+
+
+def merge_masks(
+    attn_mask: Tensor | None, key_padding_mask: Tensor | None, dtype: torch.dtype
+) -> Tensor | None:
+    """One additive mask, in the dtype of the queries as the fast kernels want it.
+
+    Args:
+        attn_mask: T x S, additive, or None.
+        key_padding_mask: B x S, nonzero at padding, or None.
+
+    Returns:
+        T x S or B x 1 x (T or 1) x S; None if both masks are None.
+    """
+    mask = None if attn_mask is None else attn_mask.to(dtype)
+    if key_padding_mask is not None:
+        # B x S -> B x 1 x 1 x S
+        padding = key_padding_mask.bool()[:, None, None, :]
+        mask = torch.zeros_like(padding, dtype=dtype) if mask is None else mask
+        mask = mask.masked_fill(padding, float("-inf"))
+    return mask

@@ -1,0 +1,1 @@
+"""Criterions that train with LR-Drop."""

@@ -1,0 +1,70 @@
+"""What LR-Drop needs of its options, the task and the model, checked before the first update."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.modules import FairseqDropout
+from torch import nn
+
+from lrdrop_fairseq.models.exposed import ExposesLayerStates
+
+logger = logging.getLogger(__name__)
+
+
+def check_weights(**weights: float) -> None:
+    """Raise ValueError for a weight (alpha, beta or gamma) that is negative or not finite."""
+    for name, weight in weights.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(
+                f"--lr-drop-{name}-weight is {weight}: it must be a number of at least 0 "
+                "(0 switches the term off)"
+            )
+
+
+def check_task(task: Any) -> None:
+    """Raise ValueError if the task has no target dictionary: there is nothing to regularize."""
+    if getattr(task, "target_dictionary", None) is None:
+        raise ValueError(
+            f"the task {type(task).__name__} has no targets: lr_drop_label_smoothed_cross_entropy "
+            "needs a sequence-to-sequence task such as translation"
+        )
+
+
+def check_model(model: nn.Module, exposed: bool) -> None:
+    """Check that the model can be trained with LR-Drop.
+
+    Warns if all dropout probabilities are 0: then the two passes agree anyway.
+
+    Args:
+        model: as fairseq's trainer passes it, wrapped or not.
+        exposed: whether its layer states are needed.
+
+    Raises:
+        ValueError: ``exposed``, but the architecture exposes no layer states.
+    """
+    modules = list(model.modules())
+    if exposed and not any(isinstance(module, ExposesLayerStates) for module in modules):
+        raise ValueError(
+            f"{type(modules[0]).__name__} exposes no layer states, which the hidden and the "
+            "attention term of LR-Drop need. Use --arch "
+            + " or ".join(exposing_architectures())
+            + ", or derive your model from lrdrop_fairseq.models.exposed.ExposesLayerStates, or "
+            "set --lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"
+        )
+    dropouts = [m for m in modules if isinstance(m, (FairseqDropout, nn.Dropout))]
+    if all(module.p == 0 for module in dropouts):
+        logger.warning(
+            "all dropout probabilities are 0: the two passes of LR-Drop are the same and there is "
+            "nothing to regularize. Set --dropout or --attention-dropout"
+        )
+
+
+def exposing_architectures() -> list[str]:
+    """Names for ``--arch`` that expose layer states, those of other plugins included."""
+    return sorted(
+        name for name, cls in ARCH_MODEL_REGISTRY.items() if issubclass(cls, ExposesLayerStates)
+    )

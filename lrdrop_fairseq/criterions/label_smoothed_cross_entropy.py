@@ -1,0 +1,180 @@
+"""``lr_drop_label_smoothed_cross_entropy``: label-smoothed cross entropy with LR-Drop."""
+
+# No "from __future__ import annotations": fairseq reads the types of the config's fields.
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+)
+from fairseq.logging import metrics
+from torch import Tensor
+
+from lrdrop_fairseq.criterions import checks
+from lrdrop_fairseq.layer_terms import attention_term, hidden_term
+from lrdrop_fairseq.losses.output import OutputTerms, output_terms
+from lrdrop_fairseq.losses.output_chunked import chunked_output_terms
+from lrdrop_fairseq.output_layer import log_probabilities, output_projection
+from lrdrop_fairseq.siamese import duplicate, halves
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LRDropLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
+    lr_drop_hidden_weight: float = field(
+        default=1.0,
+        metadata={"help": "alpha: weight of the hidden states regularization (HSR), 0 for none"},
+    )
+    lr_drop_attention_weight: float = field(
+        default=1.0,
+        metadata={"help": "beta: weight of the multi-head attention regularization (MHAR)"},
+    )
+    lr_drop_output_weight: float = field(
+        default=2.5,
+        metadata={
+            "help": "gamma: weight of the output regularization (OR), the symmetric KL divergence; "
+            "half of R-Drop's alpha"
+        },
+    )
+
+
+@register_criterion(
+    "lr_drop_label_smoothed_cross_entropy", dataclass=LRDropLabelSmoothedCrossEntropyConfig
+)
+class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
+    r"""Trains two siamese passes that agree at every layer (LR-Drop, arXiv 2402.16361).
+
+    .. math:: \tfrac12(\mathrm{CE}_1 + \mathrm{CE}_2) + \alpha\,\mathrm{HSR}
+        + \beta\,\mathrm{MHAR} + \gamma\,\mathrm{OR}
+
+    Every term is a sum over non-padding tokens, in nats where it has a unit. In validation, and
+    with all three weights 0, it is ``label_smoothed_cross_entropy``: one plain pass.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        sentence_avg: bool,
+        label_smoothing: float,
+        ignore_prefix_size: int = 0,
+        report_accuracy: bool = False,
+        lr_drop_hidden_weight: float = 1.0,
+        lr_drop_attention_weight: float = 1.0,
+        lr_drop_output_weight: float = 2.5,
+    ) -> None:
+        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
+        self.hidden_weight = lr_drop_hidden_weight
+        self.attention_weight = lr_drop_attention_weight
+        self.output_weight = lr_drop_output_weight
+        checks.check_weights(
+            hidden=self.hidden_weight, attention=self.attention_weight, output=self.output_weight
+        )
+        checks.check_task(task)
+        self._model_checked = False
+
+    @property
+    def siamese(self) -> bool:
+        """Whether any term is switched on, so that training takes two passes."""
+        return self.hidden_weight > 0 or self.attention_weight > 0 or self.output_weight > 0
+
+    def forward(
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """Return (summed loss, sample size, logging output), as every fairseq criterion does."""
+        if self.siamese and not self._model_checked:
+            checks.check_model(model, exposed=self.hidden_weight > 0 or self.attention_weight > 0)
+            if output_projection(model) is None:
+                logger.info("LR-Drop: no plain output projection, so the loss holds all logits")
+            self._model_checked = True
+        if not (self.siamese and model.training):
+            return super().forward(model, sample, reduce)  # type: ignore[no-any-return]
+        if not reduce:
+            raise ValueError("LR-Drop's training loss is a sum: reduce=False is not supported")
+        return self._siamese_forward(model, sample)
+
+    def _siamese_forward(
+        self, model: Any, sample: dict[str, Any]
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        terms, extra = self._run(model, duplicate(sample))
+        loss = terms.objective
+        nsentences = sample["target"].size(0)
+        sample_size = nsentences if self.sentence_avg else sample["ntokens"]
+        logging_output = {
+            "nll_loss": terms.nll,
+            "ntokens": sample["ntokens"],
+            "nsentences": nsentences,
+            "sample_size": sample_size,
+        }
+        paddings = self._paddings(sample)
+        if self.hidden_weight > 0:
+            hidden = hidden_term(extra["layer_states"], *paddings)
+            loss = loss + self.hidden_weight * hidden
+            logging_output["hidden_loss"] = hidden.detach()
+        if self.attention_weight > 0:
+            attention = attention_term(extra["layer_states"], *paddings)
+            loss = loss + self.attention_weight * attention
+            logging_output["attention_loss"] = attention.detach()
+        if self.output_weight > 0:
+            logging_output["output_loss"] = terms.symmetric_kl
+        if self.report_accuracy:
+            logging_output["n_correct"] = terms.correct
+            logging_output["total"] = self._kept_target(sample).ne(self.padding_idx).sum()
+        logging_output["loss"] = loss.detach()
+        return loss, sample_size, logging_output
+
+    def _run(self, model: Any, sample: dict[str, Any]) -> tuple[OutputTerms, dict[str, Any]]:
+        """One forward on ``[x; x]``: its output terms and the ``extra`` dictionary."""
+        projection = output_projection(model)
+        options: dict[str, bool] = {}
+        if self.hidden_weight > 0:
+            options["expose_hidden"] = True
+        if self.attention_weight > 0:
+            options["expose_attention"] = True
+        if projection is not None:
+            options["features_only"] = True
+        net_output = model(**sample["net_input"], **options)
+        target = self._kept_target(sample)
+        kept = target.ne(self.padding_idx).flatten().nonzero().squeeze(-1)
+        target = target.flatten()[kept]
+        if projection is None:
+            log_probs = self._pairs(log_probabilities(model, net_output), kept)
+            terms = output_terms(log_probs, target, self.eps, self.output_weight)
+        else:
+            features = self._pairs(net_output[0], kept)
+            terms = chunked_output_terms(
+                features, projection.weight, projection.bias, target, self.eps, self.output_weight
+            )
+        return terms, net_output[1]
+
+    def _kept_target(self, sample: dict[str, Any]) -> Tensor:
+        """Targets without the ignored prefix, B x T."""
+        target: Tensor = sample["target"]
+        return target[:, self.ignore_prefix_size :]
+
+    def _pairs(self, x: Tensor, kept: Tensor) -> Tensor:
+        """2B x T x C of a duplicated batch -> N x 2 x C, the pairs of the N kept tokens."""
+        passes = halves(x[:, self.ignore_prefix_size :])
+        return torch.stack([half.flatten(0, 1).index_select(0, kept) for half in passes], dim=1)
+
+    def _paddings(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Padding masks of source and decoder input: B x S and B x T, True at padding."""
+        source = sample["net_input"]["src_tokens"].eq(self.task.source_dictionary.pad())
+        return source, sample["net_input"]["prev_output_tokens"].eq(self.padding_idx)
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
+        """Aggregate over workers and gradient accumulation; see the README for the units."""
+        super().reduce_metrics(logging_outputs)
+        ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
+        # The KL divergence in bits like fairseq's losses; the other two have no unit.
+        units = {"hidden_loss": 1.0, "attention_loss": 1.0, "output_loss": math.log(2)}
+        for name, unit in units.items():
+            if any(name in log for log in logging_outputs):
+                total = sum(log.get(name, 0) for log in logging_outputs)
+                metrics.log_scalar(name, total / ntokens / unit, ntokens, round=5)

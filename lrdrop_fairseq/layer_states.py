@@ -1,0 +1,39 @@
+"""What one forward of a model exposes to LR-Drop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class AttentionInputs:
+    """What the attention map of one module follows from (see ``losses.attention``).
+
+    Attributes:
+        query: B x H x T x D, projected, unscaled.
+        key: B x H x S x D, projected.
+        scale: factor of the scores.
+        mask: additive, T x S or (B or 1) x 1 x (T or 1) x S, or None if every key is visible.
+    """
+
+    query: Tensor
+    key: Tensor
+    scale: float
+    mask: Tensor | None
+
+
+@dataclass
+class LayerStates:
+    """States of the layers that ran in one forward, in their order.
+
+    Layers that LayerDrop left out are missing: both siamese passes share one forward, so both
+    lack the same ones. Hidden states are T x B x C, fairseq's time-first layout.
+    """
+
+    encoder_hidden: list[Tensor] = field(default_factory=list)
+    decoder_hidden: list[Tensor] = field(default_factory=list)
+    encoder_self_attention: list[AttentionInputs] = field(default_factory=list)
+    decoder_self_attention: list[AttentionInputs] = field(default_factory=list)
+    cross_attention: list[AttentionInputs] = field(default_factory=list)

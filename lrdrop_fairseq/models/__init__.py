@@ -1,0 +1,1 @@
+"""Architectures that expose their layer states."""

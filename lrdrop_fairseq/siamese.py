@@ -1,0 +1,49 @@
+"""The two siamese passes as one forward on ``[x; x]``.
+
+Letters used in the whole package: B sentences, T target (query) positions, S source (key)
+positions, C features, H heads, D features of one head, V vocabulary, N non-padding target tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def duplicate(sample: dict[str, Any]) -> dict[str, Any]:
+    """Return a new sample whose model input holds the batch twice along the batch axis.
+
+    Rows ``0..B-1`` of every tensor in ``sample["net_input"]`` become pass 1 and rows ``B..2B-1``
+    pass 2. Everything else (``target``, ``ntokens``, ...) is shared with ``sample``, which is
+    never changed: fairseq reuses it for dummy batches, and targets are needed once.
+
+    Raises:
+        ValueError: a tensor of ``net_input`` has no batch axis in front, so that it cannot be
+            duplicated.
+    """
+    batch_size = sample["target"].size(0)
+    net_input = {}
+    for name, value in sample["net_input"].items():
+        if isinstance(value, Tensor):
+            if value.dim() == 0 or value.size(0) != batch_size:
+                raise ValueError(
+                    f"LR-Drop cannot duplicate net_input[{name!r}] of shape {tuple(value.shape)}: "
+                    f"its first axis must be the batch ({batch_size} sentences)"
+                )
+            value = torch.cat([value, value], dim=0)
+        net_input[name] = value
+    return {**sample, "net_input": net_input}
+
+
+def halves(tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+    """Split a tensor of a duplicated batch into (pass 1, pass 2) along its batch axis ``dim``.
+
+    Raises:
+        ValueError: the axis has an odd length, so the tensor is not from a duplicated batch.
+    """
+    size = tensor.size(dim)
+    if size % 2:
+        raise ValueError(f"axis {dim} of length {size} does not hold two equal passes")
+    return tensor.narrow(dim, 0, size // 2), tensor.narrow(dim, size // 2, size // 2)

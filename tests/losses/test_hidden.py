@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lrdrop_fairseq.losses.hidden import hidden_state_loss
+
+
+def test_value_and_gradient_by_hand() -> None:
+    """B = 1, T = 2, C = 2; the second token is padding.
+
+    h1 = (1, 2), h2 = (4, 0): ((1 - 4)^2 + (2 - 0)^2) / 2 = 13 / 2.
+    d/dh1 = 2 (h1 - h2) / 2 = (-3, 2), and the opposite for h2; none at the padding.
+    """
+    # T x 2B x C
+    states = torch.tensor(
+        [[[1.0, 2.0], [4.0, 0.0]], [[5.0, 6.0], [7.0, 9.0]]], dtype=torch.float64
+    ).requires_grad_()
+    loss = hidden_state_loss(states, torch.tensor([[False, True]]))
+    loss.backward()
+    assert loss.item() == 6.5
+    assert states.grad is not None
+    assert states.grad.tolist() == [[[-3.0, 2.0], [3.0, -2.0]], [[0.0, 0.0], [0.0, 0.0]]]
+
+
+def test_swapping_the_passes_changes_nothing() -> None:
+    states = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0))
+    padding = torch.zeros(3, 5, dtype=torch.bool)
+    assert torch.equal(
+        hidden_state_loss(states, padding), hidden_state_loss(states.roll(3, 1), padding)
+    )
+
+
+def test_the_batch_is_the_sum_of_its_sentences() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(5, 4, 3, generator=generator, dtype=torch.float64)
+    padding = torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]]).bool()
+    parts = [
+        hidden_state_loss(states[:, [0, 2]], padding[:1]),
+        # Without its padding columns: they add nothing.
+        hidden_state_loss(states[:3, [1, 3]], padding[1:, :3]),
+    ]
+    torch.testing.assert_close(sum(parts), hidden_state_loss(states, padding))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    """A difference of 300 squared is beyond the largest fp16 number."""
+    states = torch.tensor([[[300.0], [0.0]]], dtype=dtype, requires_grad=True)
+    loss = hidden_state_loss(states, torch.tensor([[False]]))
+    assert loss.dtype == torch.float32
+    assert loss.item() == states.detach()[0, 0, 0].float().item() ** 2

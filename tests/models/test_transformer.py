@@ -1,0 +1,237 @@
+"""The exposing Transformer is fairseq's Transformer, and what it exposes is right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from fairseq.models.transformer import TransformerModel
+from fairseq.sequence_generator import SequenceGenerator
+
+from lrdrop_fairseq.attention import ExposedAttention
+from lrdrop_fairseq.losses.attention import attention_probabilities
+from lrdrop_fairseq.models.exposed import record_layer_states
+from lrdrop_fairseq.models.transformer import LRDropTransformer
+from tests.toy import gradients, make_criterion, make_model, make_sample, make_task, run
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "post-norm": {},
+    "pre-norm": dict(encoder_normalize_before=True, decoder_normalize_before=True),
+    "shared embeddings": dict(share_all_embeddings=True),
+    "learned positions": dict(encoder_learned_pos=True, decoder_learned_pos=True),
+    "cross+self attention": dict(cross_self_attention=True, no_cross_attention=True),
+}
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
+def variant(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def pair(**options: Any) -> tuple[Any, Any]:
+    """Our and fairseq's model with the same parameters."""
+    ours, theirs = make_model(**options), make_model("transformer", seed=2, **options)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    return ours, theirs
+
+
+def test_state_dicts_travel_both_ways(variant: Any) -> None:
+    ours, theirs = make_model(**variant), make_model("transformer", seed=2, **variant)
+    assert type(ours) is LRDropTransformer and type(theirs) is TransformerModel
+    names = [name for name, _ in ours.named_parameters()]
+    assert names == [name for name, _ in theirs.named_parameters()]
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+
+
+def test_same_seed_same_initialization(variant: Any) -> None:
+    ours, theirs = make_model(**variant), make_model("transformer", **variant)
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters()):
+        assert torch.equal(mine, other), name
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("left_pad", [False, True])
+def test_unexposed_forward_is_fairseqs_to_the_last_bit(
+    variant: Any, training: bool, left_pad: bool
+) -> None:
+    models = pair(dropout=0.2, attention_dropout=0.1, **variant)
+    outputs = []
+    for model in models:
+        torch.manual_seed(0)
+        outputs.append(model.train(training)(**make_sample(left_pad=left_pad)["net_input"])[0])
+    assert torch.equal(*outputs)
+
+
+def test_beam_search_is_token_identical(variant: Any) -> None:
+    """Incremental decoding with reordered states, on random and so hard to separate scores."""
+    task, sample = make_task(), make_sample()
+    hypotheses = []
+    for model in pair(dropout=0.2, **variant):
+        generator = SequenceGenerator([model.eval()], task.target_dictionary, beam_size=4)
+        hypotheses.append(generator.generate([model], sample))
+    for mine, expected in zip(*hypotheses):
+        for a, b in zip(mine, expected):
+            assert torch.equal(a["tokens"], b["tokens"]) and torch.equal(a["score"], b["score"])
+
+
+@pytest.mark.parametrize("left_pad", [False, True])
+def test_exposing_forward_computes_the_same(variant: Any, left_pad: bool) -> None:
+    """The SDPA path against fairseq's: output and gradients, dropout in front of and behind it."""
+    sample = make_sample([(5, 4), (3, 7), (1, 1)], left_pad=left_pad)
+    results = []
+    for model, options in zip(pair(dropout=0.2, **variant), ({"expose_attention": True}, {})):
+        torch.manual_seed(0)
+        output = model(**sample["net_input"], **options)[0]
+        # Left-padded targets: queries at padding see no key at all and are nobody's business.
+        output = output[sample["target"].ne(1)]
+        output.square().sum().backward()
+        results.append((output.detach(), gradients(model)))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
+
+
+def test_hidden_states_are_the_layers_outputs(variant: Any) -> None:
+    model = make_model(dropout=0.1, **variant)
+    _, extra = model(**make_sample()["net_input"], expose_hidden=True)
+    states = extra["layer_states"]
+    assert [tuple(s.shape) for s in states.encoder_hidden] == [(6, 3, 16)] * 2
+    assert [tuple(s.shape) for s in states.decoder_hidden] == [(7, 3, 16)] * 3
+    # fairseq's own list starts with the embedding, which is no layer.
+    for mine, theirs in zip(states.decoder_hidden, extra["inner_states"][1:]):
+        assert mine is theirs
+    assert not states.encoder_self_attention and not states.cross_attention
+
+
+def test_attention_maps_are_fairseqs() -> None:
+    """Averaged over heads (all fairseq offers for self-attention) and, for cross, per head."""
+    model, stock = pair(dropout=0.0)
+    sample = make_sample()["net_input"]
+    expected: dict[str, torch.Tensor] = {}
+
+    def ask_for_weights(name: str) -> Any:
+        def hook(module: Any, args: Any, kwargs: Any) -> Any:
+            per_head = module.encoder_decoder_attention
+            return args, {**kwargs, "need_weights": True, "need_head_weights": per_head}
+
+        def keep(module: Any, args: Any, kwargs: Any, output: Any) -> None:
+            expected[name] = output[1]
+
+        return hook, keep
+
+    for name, module in stock.named_modules():
+        if name.endswith("_attn"):
+            before, after = ask_for_weights(name)
+            module.register_forward_pre_hook(before, with_kwargs=True)
+            module.register_forward_hook(after, with_kwargs=True)
+    stock(**sample)
+    states = model(**sample, expose_attention=True)[1]["layer_states"]
+    recorded = {
+        "encoder.layers.{}.self_attn": states.encoder_self_attention,
+        "decoder.layers.{}.self_attn": states.decoder_self_attention,
+        "decoder.layers.{}.encoder_attn": states.cross_attention,
+    }
+    assert sum(map(len, recorded.values())) == len(expected) == 2 + 3 + 3
+    for name, modules in recorded.items():
+        for i, inputs in enumerate(modules):
+            maps = attention_probabilities(inputs.query, inputs.key, inputs.scale, inputs.mask)
+            theirs = expected[name.format(i)]
+            # H x B x T x S for cross attention, B x T x S for self-attention
+            mine = maps.transpose(0, 1) if theirs.dim() == 4 else maps.mean(dim=1)
+            torch.testing.assert_close(mine, theirs)
+
+
+def test_nothing_listens_after_the_forward() -> None:
+    model = make_model(dropout=0.1)
+    hooks = [len(m._forward_hooks) for m in model.modules()]
+    with pytest.raises(RuntimeError), record_layer_states(model, hidden=True, attention=True):
+        raise RuntimeError("in the middle of a step")
+    _, extra = model(**make_sample()["net_input"])
+    assert "layer_states" not in extra
+    attentions = [m for m in model.modules() if isinstance(m, ExposedAttention)]
+    assert len(attentions) == 8 and all(m.listener is None for m in attentions)
+    assert [len(m._forward_hooks) for m in model.modules()] == hooks
+
+
+def test_layerdrop_drops_the_same_layers_whether_exposed_or_not() -> None:
+    model = make_model(dropout=0.2, encoder_layerdrop=0.5, decoder_layerdrop=0.5)
+    counts = set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        expected, extra = model(**make_sample()["net_input"])
+        torch.manual_seed(seed)
+        actual, exposed = model(
+            **make_sample()["net_input"], expose_hidden=True, expose_attention=True
+        )
+        torch.testing.assert_close(actual, expected)
+        states = exposed["layer_states"]
+        assert len(states.decoder_hidden) == len(extra["inner_states"]) - 1
+        assert len(states.decoder_hidden) == len(states.cross_attention)
+        assert len(states.encoder_hidden) == len(states.encoder_self_attention)
+        counts.add((len(states.encoder_hidden), len(states.decoder_hidden)))
+    assert len(counts) > 3
+
+
+def test_training_goes_on_when_layerdrop_drops_every_layer() -> None:
+    model = make_model(dropout=0.2, encoder_layerdrop=1.0, decoder_layerdrop=1.0)
+    loss, log, _ = run(make_criterion(), model, make_sample())
+    assert loss.isfinite() and log["hidden_loss"] == log["attention_loss"] == 0
+
+
+def test_checkpointed_activations_change_nothing() -> None:
+    """Same seed, dropout everywhere: all terms and gradients, in double precision."""
+    options = dict(dropout=0.2, attention_dropout=0.1, activation_dropout=0.1)
+    results = [
+        run(
+            make_criterion(),
+            make_model(checkpoint_activations=on, **options).double(),
+            make_sample(),
+        )
+        for on in (False, True)
+    ]
+    torch.testing.assert_close(results[1], results[0], rtol=1e-12, atol=1e-14)
+    plain = make_criterion("label_smoothed_cross_entropy")
+    stock = [
+        run(plain, make_model(checkpoint_activations=on, **options), make_sample())
+        for on in (False, True)
+    ]
+    torch.testing.assert_close(stock[1], stock[0], rtol=0.0, atol=0.0)
+
+
+def test_offloaded_activations_are_refused() -> None:
+    with pytest.raises(ValueError, match="--offload-activations"):
+        make_model(offload_activations=True)
+
+
+def test_an_attention_that_cannot_be_exposed_is_refused() -> None:
+    from fairseq.modules import MultiheadAttention
+
+    with pytest.raises(ValueError, match="bias_k/bias_v"):
+        ExposedAttention.adopt(MultiheadAttention(4, 2, add_bias_kv=True))
+    with pytest.raises(ValueError, match="an attention of its own"):
+        ExposedAttention.adopt(ExposedAttention(4, 2))
+
+
+@pytest.mark.parametrize(
+    "arch, width, layers",
+    [
+        ("lr_drop_transformer", 512, 6),
+        ("lr_drop_transformer_iwslt_de_en", 512, 6),
+        ("lr_drop_transformer_wmt_en_de", 512, 6),
+        ("lr_drop_transformer_vaswani_wmt_en_de_big", 1024, 6),
+        ("lr_drop_transformer_multi30k", 128, 4),
+    ],
+)
+def test_architectures(arch: str, width: int, layers: int) -> None:
+    from argparse import Namespace
+
+    from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+
+    args = Namespace(arch=arch)
+    ARCH_CONFIG_REGISTRY[arch](args)
+    assert ARCH_MODEL_REGISTRY[arch] is LRDropTransformer
+    assert (args.encoder_embed_dim, args.encoder_layers, args.decoder_layers) == (
+        width,
+        layers,
+        layers,
+    )

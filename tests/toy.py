@@ -1,0 +1,114 @@
+"""A tiny translation task, its models and batches, built in memory for the tests."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.data import Dictionary
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from fairseq.tasks.translation import TranslationConfig, TranslationTask
+
+import lrdrop_fairseq  # noqa: F401  registers the architectures and the criterion
+
+VOCABULARY = 31
+SIZES = dict(
+    encoder_embed_dim=16,
+    encoder_ffn_embed_dim=24,
+    encoder_layers=2,
+    encoder_attention_heads=2,
+    decoder_layers=3,
+    decoder_attention_heads=4,
+    max_source_positions=64,
+    max_target_positions=64,
+)
+
+
+def make_task() -> TranslationTask:
+    dictionary = Dictionary()
+    for i in range(VOCABULARY - len(dictionary)):
+        dictionary.add_symbol(f"w{i}")
+    return TranslationTask(TranslationConfig(), dictionary, dictionary)
+
+
+def make_model(arch: str = "lr_drop_transformer", seed: int = 1, **options: Any) -> Any:
+    """A model in training mode with the sizes above; ``options`` as on the command line."""
+    args = Namespace(arch=arch, **{**SIZES, **options})
+    ARCH_CONFIG_REGISTRY[arch](args)
+    torch.manual_seed(seed)
+    return ARCH_MODEL_REGISTRY[arch].build_model(args, make_task()).train()
+
+
+def make_criterion(
+    name: str = "lr_drop_label_smoothed_cross_entropy", task: Any = None, **options: Any
+) -> Any:
+    options = {"sentence_avg": False, "label_smoothing": 0.1, **options}
+    return CRITERION_REGISTRY[name](task or make_task(), **options)
+
+
+def make_sample(
+    lengths: Sequence[tuple[int, int]] = ((5, 4), (3, 7), (6, 1)),
+    seed: int = 0,
+    left_pad: bool = False,
+    extra_padding: int = 0,
+) -> dict[str, Any]:
+    """A batch of random sentence pairs of the given (source, target) lengths with their eos.
+
+    ``left_pad`` puts all padding on the left, ``extra_padding`` adds that many columns of it.
+    """
+    dictionary = make_task().source_dictionary
+    generator = torch.Generator().manual_seed(seed)
+
+    def sentence(length: int) -> torch.Tensor:
+        words = torch.randint(dictionary.nspecial, VOCABULARY, (length - 1,), generator=generator)
+        return torch.cat([words, torch.tensor([dictionary.eos()])])
+
+    def collate(rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        width = max(map(len, rows)) + extra_padding
+        batch = torch.full((len(rows), width), dictionary.pad())
+        for row, tokens in zip(batch, rows):
+            row[width - len(tokens) :] = tokens if left_pad else row[width - len(tokens) :]
+            if not left_pad:
+                row[: len(tokens)] = tokens
+        return batch
+
+    pairs = [(sentence(source), sentence(target)) for source, target in lengths]
+    targets = [target for _, target in pairs]
+    return {
+        "id": torch.arange(len(pairs)),
+        "nsentences": len(pairs),
+        "ntokens": sum(map(len, targets)),
+        "net_input": {
+            "src_tokens": collate([source for source, _ in pairs]),
+            "src_lengths": torch.tensor([len(source) for source, _ in pairs]),
+            "prev_output_tokens": collate([target.roll(1) for target in targets]),
+        },
+        "target": collate(targets),
+    }
+
+
+def gradients(model: Any) -> dict[str, torch.Tensor]:
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def run(criterion: Any, model: Any, sample: Any, seed: int = 3) -> Any:
+    """One training step's forward and backward: (loss, logging output, all gradients)."""
+    model.zero_grad(set_to_none=True)
+    torch.manual_seed(seed)
+    loss, _, log = criterion(model, sample)
+    loss.backward()
+    return loss.detach(), log, gradients(model)
+
+
+def assert_same(actual: Any, expected: Any, factor: float = 1.0, **tolerance: Any) -> None:
+    """Compare loss and every gradient of two results of :func:`run`; ``factor`` times actual."""
+    tolerance = {"check_dtype": False, **tolerance}  # fairseq's losses are always float32
+    torch.testing.assert_close(factor * actual[0], expected[0], **tolerance)
+    assert actual[2].keys() == expected[2].keys()
+    for name, gradient in expected[2].items():
+        torch.testing.assert_close(
+            factor * actual[2][name], gradient, **tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
