@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from argparse import Namespace
 from typing import Any
 
 import pytest
 import torch
 from fairseq.logging import metrics
 from fairseq.models import register_model_architecture
+from fairseq.sequence_generator import SequenceGenerator
 
 import lrdrop_fairseq.criterions.label_smoothed_cross_entropy as module
 from lrdrop_fairseq import output_layer
@@ -167,6 +169,30 @@ def test_validation_is_one_plain_pass() -> None:
     plain = make_criterion("label_smoothed_cross_entropy", report_accuracy=True)(model, sample)
     assert torch.equal(ours[0], plain[0]) and ours[2] == plain[2]
     assert batch_sizes == [3, 3]
+
+
+def test_eval_bleu_generates_from_one_plain_pass() -> None:
+    """The loss is the plain one, and generation encodes the batch once more, undoubled."""
+    task = make_task()
+    task.cfg.eval_bleu = True
+    model = make_model(dropout=0.3)
+    task.sequence_generator = SequenceGenerator([model], task.target_dictionary, beam_size=2)
+    batch_sizes = []
+    embed = model.encoder.forward_embedding
+
+    def watch(src_tokens: torch.Tensor, *args: Any) -> Any:
+        batch_sizes.append(src_tokens.size(0))
+        return embed(src_tokens, *args)
+
+    model.encoder.forward_embedding = watch
+    task._inference_with_bleu = lambda generator, sample, model: Namespace(
+        sys_len=1, ref_len=1, counts=[1] * 4, totals=[1] * 4,
+        hypotheses=generator.generate([model], sample),
+    )  # fmt: skip
+    loss, _, _ = task.valid_step(make_sample(), model, make_criterion(task=task))
+    assert batch_sizes == [3, 3]
+    plain = make_criterion("label_smoothed_cross_entropy")(model.eval(), make_sample())
+    assert torch.equal(loss, plain[0])
 
 
 def test_sentence_avg_changes_only_the_sample_size() -> None:

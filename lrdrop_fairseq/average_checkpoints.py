@@ -1,0 +1,234 @@
+"""Averages the parameters of several checkpoints of one training run.
+
+The average of the last checkpoints usually translates better than any one of them (Vaswani et
+al., 2017, section 6.1).  The result is an ordinary fairseq checkpoint, without optimizer state,
+that ``fairseq-generate`` loads::
+
+    python -m lrdrop_fairseq.average_checkpoints --save-dir DIR --last 10 --output FILE
+    python -m lrdrop_fairseq.average_checkpoints --inputs A.pt B.pt C.pt --output FILE
+
+For each floating-point parameter the result is ``(1/n) sum_i theta_i``, summed in float64 and
+rounded once to the parameter's own dtype.  Everything else (integer buffers, configuration,
+dictionary state, training statistics) comes from the newest checkpoint, the one with the most
+updates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+# checkpoint<epoch>.pt is written after an epoch, checkpoint_<epoch>_<updates>.pt within one.
+_EPOCH_NAME = re.compile(r"checkpoint(\d+)\.pt")
+_UPDATE_NAME = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+
+
+class AveragingError(Exception):
+    """The checkpoints cannot be averaged; the message says which and why."""
+
+
+def last_checkpoints(save_dir: Path, count: int) -> list[Path]:
+    """The ``count`` newest checkpoints of a run, oldest first.
+
+    Those are the epoch checkpoints (``checkpoint12.pt``), ordered by epoch; where a run keeps
+    none (``--no-epoch-checkpoints``), the update checkpoints (``checkpoint_3_4000.pt``), ordered
+    by number of updates.  The two kinds are never mixed.
+
+    Raises AveragingError when there are fewer than ``count``.
+    """
+    if count < 1:
+        raise AveragingError(f"the number of checkpoints must be at least 1, not {count}")
+    if not save_dir.is_dir():
+        raise AveragingError(f"{save_dir}: no such folder")
+    epochs = _numbered(save_dir, _EPOCH_NAME)
+    updates = _numbered(save_dir, _UPDATE_NAME)
+    found, kind = (epochs, "epoch") if epochs else (updates, "update")
+    if len(found) < count:
+        names = ", ".join(path.name for path in found) or "none"
+        raise AveragingError(
+            f"{save_dir}: {count} checkpoints were asked for, but there are {len(found)} {kind} "
+            f"checkpoints ({names}): ask for fewer, or train longer (--keep-last-epochs says how "
+            "many stay)"
+        )
+    return found[-count:]
+
+
+def _numbered(save_dir: Path, name: re.Pattern[str]) -> list[Path]:
+    """The files with such a name, ordered by the number in it."""
+    matches = [(name.fullmatch(path.name), path) for path in save_dir.iterdir()]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
+
+
+class RunningAverage:
+    """The sum of the floating-point entries of state dicts that are added one at a time."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first = ""  # the name under which the first state dict was added, for messages
+        self._expected: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
+        self._sums: State = {}
+
+    def add(self, name: str, state: State) -> None:
+        """Add a state dict; ``name`` says in messages where it came from.
+
+        Raises AveragingError when its names, shapes or dtypes are not those of the first one, or
+        a value is not finite.
+        """
+        found = {key: (value.dtype, tuple(value.shape)) for key, value in state.items()}
+        if self.count == 0:
+            self._first, self._expected = name, found
+        elif found != self._expected:
+            raise AveragingError(
+                f"{name} and {self._first} are not checkpoints of one model: "
+                f"{_difference(found, self._expected)}"
+            )
+        for key, value in state.items():
+            if not value.is_floating_point():
+                continue
+            if not torch.isfinite(value).all():
+                raise AveragingError(f"{name}: parameter {key} holds values that are not finite")
+            if key in self._sums:
+                self._sums[key] += value
+            else:
+                self._sums[key] = value.to(torch.float64, copy=True)
+        self.count += 1
+
+    def average(self, newest: State) -> State:
+        """The average in the dtypes of ``newest``, which also gives what is not floating-point.
+
+        Parameters that share memory in ``newest`` (tied embeddings) share it in the result.
+        """
+        averages = {
+            key: (self._sums[key] / self.count).to(value.dtype) if key in self._sums else value
+            for key, value in newest.items()
+        }
+        owners: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
+        for key, value in newest.items():
+            owner = owners.setdefault((value.data_ptr(), value.shape, value.stride()), key)
+            if torch.equal(averages[owner], averages[key]):
+                averages[key] = averages[owner]
+        return averages
+
+
+def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
+    """The first parameter that one has and the other has not, or has otherwise."""
+    only = sorted(found.keys() ^ expected.keys())
+    if only:
+        return f"only one of them has {only[0]} (and {len(only) - 1} more differ)"
+    key = next(key for key in found if found[key] != expected[key])
+    return f"parameter {key} is {found[key]} in the first and {expected[key]} in the second"
+
+
+def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
+    """The fairseq checkpoint (a dict) that holds the average of the checkpoints in ``paths``.
+
+    Its entry ``averaged_from`` lists path and number of updates of each, fewest updates first.
+    Raises AveragingError when one cannot be read or they do not belong together.
+    """
+    if not paths:
+        raise AveragingError("no checkpoints were given")
+    if len({path.resolve() for path in paths}) != len(paths):
+        raise AveragingError("a checkpoint was given twice")
+    running = RunningAverage()
+    averaged: list[dict[str, Any]] = []
+    newest: dict[str, Any] = {}
+    for path in paths:
+        checkpoint = _load(path)
+        running.add(str(path), checkpoint["model"])
+        updates = _updates(checkpoint)
+        if all(updates >= part["num_updates"] for part in averaged):
+            newest = checkpoint
+        averaged.append({"path": str(path), "num_updates": updates})
+    result = {key: value for key, value in newest.items() if key != "last_optimizer_state"}
+    result["model"] = running.average(newest["model"])
+    # The moving average that --store-ema keeps is of the parameters that were just replaced.
+    result["extra_state"] = {
+        key: value
+        for key, value in newest["extra_state"].items()
+        if key not in ("ema", "ema_fp32_params")
+    }
+    result["averaged_from"] = sorted(averaged, key=lambda part: part["num_updates"])
+    return result
+
+
+def _load(path: Path) -> dict[str, Any]:
+    from fairseq import checkpoint_utils
+    from omegaconf import OmegaConf
+
+    if not path.is_file():
+        raise AveragingError(f"{path}: no such checkpoint")
+    try:
+        state: dict[str, Any] = checkpoint_utils.load_checkpoint_to_cpu(str(path))
+    except Exception as error:  # a damaged file makes torch raise any of a dozen kinds
+        raise AveragingError(f"{path}: cannot be read as a fairseq checkpoint ({error})") from error
+    # Loading makes an OmegaConf tree of the configuration; files hold plain containers.
+    if OmegaConf.is_config(state.get("cfg")):
+        state["cfg"] = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
+    return state
+
+
+def parts(path: Path) -> list[dict[str, Any]]:
+    """Path and number of updates of the checkpoints that ``path`` is the average of.
+
+    A checkpoint that is no average is its own only part.
+    """
+    checkpoint = _load(path)
+    own = [{"path": str(path), "num_updates": _updates(checkpoint)}]
+    averaged: list[dict[str, Any]] = checkpoint.get("averaged_from", own)
+    return averaged
+
+
+def _updates(checkpoint: dict[str, Any]) -> int:
+    return int(checkpoint["optimizer_history"][-1]["num_updates"])
+
+
+def save(checkpoint: dict[str, Any], output: Path) -> None:
+    """Write the checkpoint; ``output`` appears only when it is complete."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside = output.with_name(f"{output.name}.{os.getpid()}.part")
+    try:
+        torch.save(checkpoint, aside)
+        os.replace(aside, output)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lrdrop_fairseq.average_checkpoints",
+        description="Average the parameters of several fairseq checkpoints of one run.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--inputs", nargs="+", type=Path, metavar="FILE", help="these checkpoints")
+    source.add_argument("--save-dir", type=Path, metavar="DIR", help="the newest of this run")
+    parser.add_argument("--last", type=int, metavar="N", help="how many, with --save-dir")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    options = parser.parse_args(arguments)
+    if (options.save_dir is None) != (options.last is None):
+        parser.error("--save-dir and --last N go together")
+    try:
+        paths = options.inputs or last_checkpoints(options.save_dir, options.last)
+        checkpoint = average_checkpoints(paths)
+        save(checkpoint, options.output)
+    except (AveragingError, OSError) as error:
+        print(f"average_checkpoints: error: {error}", file=sys.stderr)
+        return 1
+    print(f"averaged {len(paths)} checkpoints into {options.output}:")
+    for part in checkpoint["averaged_from"]:
+        print(f"  {part['path']} ({part['num_updates']} updates)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

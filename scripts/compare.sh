@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Compares translations of one test set: sacreBLEU's paired bootstrap test against the first of them.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat <<'USAGE'
+Usage: scripts/compare.sh --reference REF [--tokenize 13a] [--resamples 1000] BASELINE HYP [HYP...]
+
+  REF, BASELINE, HYP  text files, one sentence a line (evaluate.sh writes ref.* and hyp.*)
+  --tokenize NAME     sacreBLEU's tokenization for BLEU: 13a (default); none for text in tokens, as
+                      evaluate.sh writes it for pretokenized data; zh, ja-mecab, ... for their languages
+  --resamples N       bootstrap resamples (default 1000)
+
+Prints BLEU and chrF of each file with confidence interval and p-value against BASELINE. The resamples
+are drawn with the seed in SACREBLEU_SEED (default 12345).
+USAGE
+}
+
+reference="" tokenize=13a resamples=1000 hypotheses=()
+while (($# > 0)); do
+    case "$1" in
+        --reference) need_value "$@"; reference="$2"; shift 2 ;;
+        --tokenize) need_value "$@"; tokenize="$2"; shift 2 ;;
+        --resamples) need_value "$@"; need_positive "$1" "$2"; resamples="$2"; shift 2 ;;
+        -h | --help) usage; exit 0 ;;
+        -*) usage_error "unknown option $1" ;;
+        *) hypotheses+=("$1"); shift ;;
+    esac
+done
+if [[ -z "$reference" ]]; then usage_error "--reference is missing"; fi
+if ((${#hypotheses[@]} < 2)); then usage_error "at least two files of translations are needed"; fi
+
+# The last line counts whether or not a line end follows it.
+lines_in() { awk 'END { print NR }' "$1"; }
+
+for file in "$reference" "${hypotheses[@]}"; do
+    if [[ ! -f "$file" ]]; then die "$file: no such file"; fi
+done
+expected="$(lines_in "$reference")"
+if ((expected == 0)); then die "$reference is empty"; fi
+declare -A seen=()
+for file in "${hypotheses[@]}"; do
+    lines="$(lines_in "$file")"
+    if [[ "$lines" != "$expected" ]]; then
+        die "$file has $lines lines, but $reference has $expected: they are not of one test set"
+    fi
+    if [[ -n "${seen[$file]:-}" ]]; then die "$file was given twice"; fi
+    seen[$file]=yes
+done
+command -v sacrebleu >/dev/null || die "sacrebleu is not on PATH: run scripts/install.sh"
+
+export SACREBLEU_SEED="${SACREBLEU_SEED:-12345}"
+note "paired bootstrap, $resamples resamples, seed $SACREBLEU_SEED, $expected sentences"
+# --force: with tokens as input sacreBLEU would warn that the text looks tokenized.
+force=()
+if [[ "$tokenize" == none ]]; then force=(--force); fi
+exec sacrebleu "$reference" --input "${hypotheses[@]}" --metrics bleu chrf --tokenize "$tokenize" \
+    --paired-bs --paired-bs-n "$resamples" --format text "${force[@]}"

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Translates a prepared test set with a checkpoint, or with the average of the last ones, and scores it.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat <<'USAGE'
+Usage: scripts/evaluate.sh DATA (--checkpoint FILE | --save-dir DIR --average N)
+           [--subset test] [--beam 5] [--output DIR] [-- fairseq-generate flags]
+
+  DATA               data directory made by scripts/prepare.sh
+  --checkpoint FILE  the model, or:
+  --save-dir DIR --average N
+                     the average of the N newest epoch checkpoints in DIR (checkpointE.pt); where DIR has
+                     none, of the N newest update checkpoints (checkpoint_E_U.pt); written to
+                     DIR/averaged_lastN.pt
+  --subset NAME      test (default), test1, ... or valid, as in DATA/prepare.json
+  --beam N           beam size (default 5)
+  --output DIR       where the results go (default: FILE without .pt, with .eval):
+                       hyp.SUBSET.LANG      one translation a line, in the order of the input
+                       ref.SUBSET.LANG      the reference it was scored against
+                       scores.SUBSET.json   scores and signatures, checkpoints, beam
+
+Sentencepiece data: hypotheses are detokenized; sacreBLEU and chrF against the untouched reference.
+Pretokenized data: hypotheses and reference are joined from BPE into tokens; tokenized BLEU, for comparison
+with papers, and sacreBLEU and chrF of both detokenized by sacremoses.
+
+What follows -- goes to fairseq-generate as it is, for example:
+  -- --lenpen 0.6          length penalty
+  -- --max-tokens 16000    bigger batches (default 4096 source tokens)
+  -- --fp16                half precision on a GPU
+USAGE
+}
+
+data="" checkpoint="" save_dir="" average="" subset=test beam=5 output="" extra=()
+while (($# > 0)); do
+    case "$1" in
+        --checkpoint) need_value "$@"; checkpoint="$2"; shift 2 ;;
+        --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
+        --average) need_value "$@"; need_positive "$1" "$2"; average="$2"; shift 2 ;;
+        --subset) need_value "$@"; subset="$2"; shift 2 ;;
+        --beam) need_value "$@"; need_positive "$1" "$2"; beam="$2"; shift 2 ;;
+        --output) need_value "$@"; output="$2"; shift 2 ;;
+        -h | --help) usage; exit 0 ;;
+        --) shift; extra=("$@"); break ;;
+        -*) usage_error "unknown option $1 (flags for fairseq-generate go after --)" ;;
+        *)
+            if [[ -n "$data" ]]; then usage_error "one data directory only: '$data', then '$1'"; fi
+            data="$1"
+            shift
+            ;;
+    esac
+done
+if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
+if [[ -n "$checkpoint" ]]; then
+    if [[ -n "$save_dir$average" ]]; then
+        usage_error "either --checkpoint or --save-dir with --average"
+    fi
+elif [[ -z "$save_dir" || -z "$average" ]]; then
+    usage_error "give --checkpoint FILE, or --save-dir DIR with --average N"
+fi
+# These would take the translations apart, or elsewhere, before they are read here.
+for flag in "${extra[@]}"; do
+    if [[ "$flag" =~ ^--(beam|path|gen-subset)(=|$) ]]; then
+        usage_error "${flag%%=*} cannot be given after --: use --beam, --checkpoint, --subset"
+    fi
+    if [[ "$flag" =~ ^--(remove-bpe|post-process|bpe|tokenizer|quiet|nbest|results-path|replace-unk)(=|$) ]]; then
+        usage_error "${flag%%=*} cannot be given: this script reads one raw translation per sentence"
+    fi
+done
+
+export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+languages="$(python "$ROOT/scripts/evaluate_scores.py" check "$data" "$subset")" || exit 1
+read -r source_lang target_lang <<<"$languages"
+command -v fairseq-generate >/dev/null ||
+    die "fairseq-generate is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
+
+if [[ -n "$average" ]]; then
+    checkpoint="$save_dir/averaged_last$average.pt"
+    note "averaging the last $average checkpoints of $save_dir"
+    python -m lrdrop_fairseq.average_checkpoints --save-dir "$save_dir" --last "$average" \
+        --output "$checkpoint"
+elif [[ ! -f "$checkpoint" ]]; then
+    die "$checkpoint: no such checkpoint"
+fi
+
+output="${output:-${checkpoint%.pt}.eval}"
+mkdir -p -- "$output"
+generated="$output/generate.$subset.log"
+note "translating $subset ($source_lang-$target_lang), beam $beam"
+# fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise
+# is of interest only when it fails.
+messages="$output/generate.$subset.err"
+if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$messages"; fi
+if ! fairseq-generate "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
+    --source-lang "$source_lang" --target-lang "$target_lang" --gen-subset "$subset" \
+    --path "$checkpoint" --beam "$beam" --max-tokens 4096 "${extra[@]}" >"$generated" 2>&3; then
+    if [[ -f "$messages" ]]; then tail -n 20 -- "$messages" >&2; fi
+    die "fairseq-generate failed; what it wrote is in $output/generate.$subset.*"
+fi
+exec 3>&-
+
+note "scoring"
+python "$ROOT/scripts/evaluate_scores.py" score "$data" "$subset" --generated "$generated" \
+    --checkpoint "$checkpoint" --beam "$beam" --output "$output"
+rm -f -- "$generated" "$messages"
+note "translations and scores are in $output"

@@ -1,0 +1,163 @@
+"""Puts the translations of fairseq-generate in input order and scores them. Used by evaluate.sh.
+
+``check`` prints the two languages of a prepared data directory that has the test set; ``score``
+reads what fairseq-generate printed, writes hypotheses, reference and scores, and prints the scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluate_text import EvaluationError, detokenize, from_sentencepiece, hypotheses, join_bpe
+from prepare_text import TextError, read_lines
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+
+@dataclass
+class Score:
+    """One metric on one test set."""
+
+    title: str
+    value: float
+    signature: str
+    details: str  # the metric's own line, with precisions and lengths
+
+
+def describe(data: Path, subset: str) -> dict[str, Any]:
+    """prepare.json of a data directory that has the subset; EvaluationError otherwise."""
+    path = data / "prepare.json"
+    if not path.is_file():
+        raise EvaluationError(f"{path} does not exist: make the data directory with prepare.sh")
+    prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if subset not in prepared["subsets"]:
+        known = ", ".join(prepared["subsets"])
+        raise EvaluationError(f"{data} has no subset '{subset}': it has {known}")
+    return prepared
+
+
+def score(hyp: list[str], ref: list[str], title: str, metric: Any) -> Score:
+    """Corpus score of hypotheses against one reference each; cased."""
+    result = metric.corpus_score(hyp, [ref])
+    return Score(title, result.score, str(metric.get_signature()), str(result))
+
+
+def plain_scores(hyp: list[str], ref: list[str], suffix: str = "") -> list[Score]:
+    """sacreBLEU (tokenization 13a) and chrF of plain text."""
+    return [
+        score(hyp, ref, f"sacreBLEU{suffix}", BLEU()),
+        score(hyp, ref, f"chrF{suffix}", CHRF()),
+    ]
+
+
+def tokenized_scores(hyp: list[str], ref: list[str], language: str) -> list[Score]:
+    """Tokenized BLEU, then sacreBLEU and chrF of both sides detokenized."""
+    # force: tokens are what is given here on purpose, so no warning about final " ."
+    tokenized = score(hyp, ref, "tokenized BLEU", BLEU(tokenize="none", force=True))
+    suffix = " (detokenized by sacremoses)"
+    return [
+        tokenized,
+        *plain_scores(detokenize(hyp, language), detokenize(ref, language), suffix),
+    ]
+
+
+def evaluate(data: Path, subset: str, generated: Path) -> tuple[list[str], list[str], list[Score]]:
+    """(hypotheses, reference, scores) of what fairseq-generate printed."""
+    prepared = describe(data, subset)
+    language = prepared["target_lang"]
+    ref = list(read_lines(data / "raw" / f"{subset}.{language}"))
+    pieces = hypotheses(generated, len(ref))
+    if not prepared["pretokenized"]:
+        hyp = from_sentencepiece(data, pieces)
+        return hyp, ref, plain_scores(hyp, ref)
+    hyp, ref = [join_bpe(line) for line in pieces], [join_bpe(line) for line in ref]
+    return hyp, ref, tokenized_scores(hyp, ref, language)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that appears only when it is complete."""
+    aside = path.with_name(f"{path.name}.part")
+    aside.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(aside, path)
+
+
+def report(result: dict[str, Any]) -> str:
+    """The scores as text, one metric after the other."""
+    lines = [
+        f"test set    {result['subset']} ({result['prefix']}), {result['sentences']} sentences",
+        f"checkpoint  {result['checkpoint']}",
+        *(f"  made of   {p['path']} ({p['num_updates']} updates)" for p in result["parts"]),
+        f"beam        {result['beam']}",
+    ]
+    for entry in result["scores"]:
+        lines += ["", f"{entry['title']}: {entry['value']:.2f}"]
+        lines += [f"  {entry['signature']}", f"  {entry['details']}"]
+    if result["pretokenized"]:
+        lines += [
+            "",
+            "Tokenized BLEU is what multi-bleu.perl computes, on the data's own tokens: compare it",
+            "with papers that use the same tokens, and with nothing else. The reference of the",
+            "detokenized scores was detokenized too; it is not the original text.",
+        ]
+    return "\n".join(lines)
+
+
+def run_score(options: argparse.Namespace) -> None:
+    """Score, write the three files and print the report."""
+    prepared = describe(options.data, options.subset)
+    hyp, ref, scores = evaluate(options.data, options.subset, options.generated)
+    # Here, because it imports all of fairseq, and an incomplete translation ends in the line above.
+    from lrdrop_fairseq.average_checkpoints import parts
+
+    language = prepared["target_lang"]
+    result = {
+        "subset": options.subset,
+        "prefix": prepared["subsets"][options.subset]["prefix"],
+        "sentences": len(hyp),
+        "pretokenized": prepared["pretokenized"],
+        "checkpoint": str(options.checkpoint),
+        "parts": parts(options.checkpoint),
+        "beam": options.beam,
+        "scores": [asdict(entry) for entry in scores],
+    }
+    for name, lines in (("hyp", hyp), ("ref", ref)):
+        text = "".join(f"{line}\n" for line in lines)
+        write(options.output / f"{name}.{options.subset}.{language}", text)
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    write(options.output / f"scores.{options.subset}.json", f"{text}\n")
+    print(report(result))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("check", "score"):
+        command = commands.add_parser(name)
+        command.add_argument("data", type=Path)
+        command.add_argument("subset")
+        if name == "score":
+            command.add_argument("--generated", type=Path, required=True)
+            command.add_argument("--checkpoint", type=Path, required=True)
+            command.add_argument("--beam", type=int, required=True)
+            command.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        if options.command == "score":
+            run_score(options)
+        else:
+            prepared = describe(options.data, options.subset)
+            print(prepared["source_lang"], prepared["target_lang"])
+    except (EvaluationError, TextError, OSError) as error:
+        print(f"evaluate.sh: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

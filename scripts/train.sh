@@ -1,0 +1,161 @@
+#!/usr/bin/env bash
+# Trains a translation model on a data directory made by prepare.sh: plain, with R-Drop or with LR-Drop.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat <<'USAGE'
+Usage: scripts/train.sh DATA --method METHOD --preset PRESET --save-dir DIR [--seed N] [-- fairseq-train flags]
+
+  DATA             data directory made by scripts/prepare.sh
+  --method METHOD  plain    label-smoothed cross entropy
+                   rdrop    R-Drop: LR-Drop's output term alone
+                   lrdrop   LR-Drop: hidden, attention and output terms
+  --preset PRESET  multi30k Transformer-Tiny of Wu et al. (ACL 2021); 2.6M parameters, at most 8,000 updates
+                   iwslt    transformer_iwslt_de_en as R-Drop was published with; 300,000 updates
+                   wmt      Transformer-big of Ott et al. (WMT 2018); 300,000 updates
+  --save-dir DIR   checkpoints, train.log and train.json (what is trained here); a run that was
+                   interrupted goes on from DIR/checkpoint_last.pt when the same command is given again
+  --seed N         random seed (default 1)
+
+What follows -- goes to fairseq-train as it is and overrules the preset. Examples:
+  -- --max-update 1000                             a shorter run
+  -- --update-freq 2                               twice the batch, same memory
+  -- --max-tokens 2048 --update-freq 2             same batch, half the memory
+  -- --lr-drop-output-weight 1.0                   another weight for a term of the loss
+  -- --tensorboard-logdir DIR                      curves for TensorBoard
+  -- --log-format json                             statistics as JSON, in train.log too
+  -- --eval-bleu --eval-bleu-remove-bpe --best-checkpoint-metric bleu --maximize-best-checkpoint-metric
+                                                   the best checkpoint by BLEU on the validation set, not by
+                                                   loss (slower; sentencepiece data: --eval-bleu-remove-bpe
+                                                   sentencepiece)
+USAGE
+}
+
+data="" method="" preset="" save_dir="" seed=1 extra=()
+while (($# > 0)); do
+    case "$1" in
+        --method) need_value "$@"; method="$2"; shift 2 ;;
+        --preset) need_value "$@"; preset="$2"; shift 2 ;;
+        --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
+        --seed) need_value "$@"; need_positive "$1" "$2"; seed="$2"; shift 2 ;;
+        -h | --help) usage; exit 0 ;;
+        --) shift; extra=("$@"); break ;;
+        -*) usage_error "unknown option $1 (flags for fairseq-train go after --)" ;;
+        *)
+            if [[ -n "$data" ]]; then usage_error "one data directory only: '$data', then '$1'"; fi
+            data="$1"
+            shift
+            ;;
+    esac
+done
+if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
+if [[ -z "$method" ]]; then usage_error "--method is missing"; fi
+if [[ -z "$preset" ]]; then usage_error "--preset is missing"; fi
+if [[ -z "$save_dir" ]]; then usage_error "--save-dir is missing"; fi
+for flag in "${extra[@]}"; do
+    if [[ "$flag" =~ ^--(save-dir|seed)(=|$) ]]; then usage_error "give ${flag%%=*} before --"; fi
+done
+
+# What the three presets share: the Transformer's usual optimization, one embedding table for both
+# languages and the output, and a checkpoint per epoch of which the last ten stay (evaluate.sh averages them).
+task_flags=(--task translation --share-all-embeddings)
+loss_flags=(--label-smoothing 0.1)
+optimizer_flags=(--optimizer adam --adam-betas "(0.9, 0.98)" --clip-norm 0.0)
+schedule_flags=(--lr-scheduler inverse_sqrt --warmup-init-lr 1e-07)
+checkpoint_flags=(--save-dir "$save_dir" --keep-last-epochs 10)
+half_precision=no
+
+# Every method uses an lr_drop_* architecture: without LR-Drop's criterion it is fairseq's own, to the last bit.
+case "$preset" in
+    multi30k)
+        # Wu et al., "Good for Misconceived Reasons" (ACL 2021), text-only Transformer-Tiny. Theirs ran on two
+        # GPUs with 4,096 tokens each: on one device `-- --update-freq 2` gives the same batch.
+        arch=lr_drop_transformer_multi30k
+        model_flags=(--arch "$arch" --dropout 0.3)
+        optimizer_flags+=(--lr 0.005 --weight-decay 0.0)
+        schedule_flags+=(--warmup-updates 2000 --max-update 8000)
+        batch_flags=(--max-tokens 4096)
+        checkpoint_flags+=(--patience 10)
+        log_interval=50
+        ;;
+    iwslt)
+        # The published R-Drop code for IWSLT14 De-En (Liang et al., NeurIPS 2021), one GPU. It picks the best
+        # checkpoint by BLEU; here by loss unless the flags in the usage text are given.
+        arch=lr_drop_transformer_iwslt_de_en
+        model_flags=(--arch "$arch" --dropout 0.3)
+        optimizer_flags+=(--lr 0.0005 --weight-decay 0.0001)
+        schedule_flags+=(--warmup-updates 4000 --max-update 300000)
+        batch_flags=(--max-tokens 4096)
+        half_precision=yes
+        log_interval=100
+        ;;
+    wmt)
+        # Ott et al., "Scaling Neural Machine Translation" (WMT 2018), Transformer-big on WMT En-De. Their
+        # large-batch result: eight GPUs with `-- --update-freq 16 --lr 0.001`. The 300,000 updates are those
+        # of the big model in Vaswani et al. (NIPS 2017).
+        arch=lr_drop_transformer_vaswani_wmt_en_de_big
+        model_flags=(--arch "$arch" --dropout 0.3)
+        optimizer_flags+=(--lr 0.0005 --weight-decay 0.0)
+        schedule_flags+=(--warmup-updates 4000 --max-update 300000)
+        batch_flags=(--max-tokens 3584)
+        half_precision=yes
+        log_interval=100
+        ;;
+    *) usage_error "--preset is multi30k, iwslt or wmt, not '$preset'" ;;
+esac
+
+case "$method" in
+    plain) loss_flags+=(--criterion label_smoothed_cross_entropy) ;;
+    rdrop)
+        loss_flags+=(--criterion lr_drop_label_smoothed_cross_entropy)
+        loss_flags+=(--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0)
+        ;;
+    lrdrop) loss_flags+=(--criterion lr_drop_label_smoothed_cross_entropy) ;;
+    *) usage_error "--method is plain, rdrop or lrdrop, not '$method'" ;;
+esac
+
+command -v fairseq-train >/dev/null ||
+    die "fairseq-train is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
+
+# Checks the data directory, writes DIR/train.json or refuses a DIR where something else was trained, and
+# prints the two languages.
+languages="$(python "$ROOT/scripts/train_record.py" "$data" "$save_dir" \
+    --method "$method" --preset "$preset" --seed "$seed")" || exit 1
+read -r source_lang target_lang <<<"$languages"
+task_flags+=(--source-lang "$source_lang" --target-lang "$target_lang")
+
+# A progress bar for a person; plain lines where the output goes to a file or another program.
+if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
+log_flags=(--log-format "$log_format" --log-interval "$log_interval")
+
+precision_flags=()
+if [[ "$half_precision" == yes ]]; then
+    cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
+    if [[ "$cuda" == True ]]; then
+        precision_flags=(--fp16)
+    else
+        note "no CUDA device: training in float32 on the CPU, where preset '$preset' will take very long"
+    fi
+fi
+
+if [[ -f "$save_dir/checkpoint_last.pt" ]]; then
+    note "resuming from $save_dir/checkpoint_last.pt"
+else
+    note "starting from scratch (no checkpoint_last.pt in $save_dir)"
+fi
+
+# fairseq itself starts one process per visible GPU; another launcher would be put in front here.
+command_line=(
+    fairseq-train "$data" --user-dir "$ROOT/lrdrop_fairseq" --seed "$seed"
+    "${task_flags[@]}" "${model_flags[@]}" "${loss_flags[@]}"
+    "${optimizer_flags[@]}" "${schedule_flags[@]}" "${batch_flags[@]}" "${precision_flags[@]}"
+    "${checkpoint_flags[@]}" "${log_flags[@]}" "${extra[@]}"
+)
+note "training $arch ($source_lang-$target_lang, method $method); log: $save_dir/train.log"
+note "command: $(printf '%q ' "${command_line[@]}")"
+
+# exec: a signal sent to this script reaches fairseq. The log is a copy of the standard output, kept by tee
+# because fairseq's --log-file repeats every line of epoch N N times; the progress bar goes to standard error.
+exec "${command_line[@]}" > >(exec tee -a -i -- "$save_dir/train.log")

@@ -1,0 +1,107 @@
+"""Keeps SAVE_DIR/train.json: what is trained there, so that no second run mixes in something else.
+
+Used by train.sh. Prints "SOURCE TARGET", the two languages, on success; on failure prints what is
+wrong on standard error and exits with status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+
+class RecordError(Exception):
+    """What is wrong, where, and what to do about it."""
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """The object in a JSON file. RecordError when the file is not one."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise RecordError(f"{path}: a JSON object was expected")
+    return value
+
+
+def languages(data: Path) -> tuple[str, str]:
+    """(source, target) of a data directory that the models can be trained on."""
+    described = data / "prepare.json"
+    if not described.is_file():
+        raise RecordError(f"{described} does not exist: make the data directory with prepare.sh")
+    contents = read_json(described)
+    source, target = contents.get("source_lang"), contents.get("target_lang")
+    if not isinstance(source, str) or not isinstance(target, str):
+        raise RecordError(f"{described}: source_lang and target_lang are missing; prepare it again")
+    dictionaries = [data / f"dict.{language}.txt" for language in (source, target)]
+    for path in dictionaries:
+        if not path.is_file():
+            raise RecordError(f"{path} does not exist: prepare the data again with prepare.sh")
+    if dictionaries[0].read_bytes() != dictionaries[1].read_bytes():
+        raise RecordError(
+            f"{dictionaries[0]} and {dictionaries[1]} differ: the presets share one embedding "
+            "table between the languages and need one joint dictionary, which prepare.sh makes"
+        )
+    return source, target
+
+
+def keep(save_dir: Path, record: dict[str, object]) -> None:
+    """Write the record, or RecordError when SAVE_DIR holds a run with another one."""
+    path = save_dir / "train.json"
+    if path.is_file():
+        before = read_json(path)
+        differ = [
+            f"{key} {before.get(key)!r} there, {value!r} now"
+            for key, value in record.items()
+            if before.get(key) != value
+        ]
+        if differ:
+            raise RecordError(
+                f"{path} says that something else was trained in this folder "
+                f"({'; '.join(differ)}): give another --save-dir, or delete the folder if that run "
+                "is not needed"
+            )
+        return
+    if (save_dir / "checkpoint_last.pt").is_file():
+        raise RecordError(
+            f"{save_dir} holds a checkpoint_last.pt but no train.json, so it is not known what was "
+            "trained there: give another --save-dir"
+        )
+    save_dir.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".json.part")
+    aside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(aside, path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("save_dir", type=Path)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--preset", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    options = parser.parse_args()
+    try:
+        source, target = languages(options.data)
+        keep(
+            options.save_dir,
+            {
+                "method": options.method,
+                "preset": options.preset,
+                "seed": options.seed,
+                "data": str(options.data.resolve()),
+            },
+        )
+    except (RecordError, OSError) as error:
+        print(f"train.sh: error: {error}", file=sys.stderr)
+        return 1
+    print(source, target)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""scripts/evaluate.sh: on a tiny model that is trained here, and its text functions one by one.
+
+The task of the model is word for word: source word ``s3`` is target word ``t3``, which the data
+writes in two BPE pieces, ``t@@ 3``. A few hundred updates learn it, so a sentence's translation
+shows which sentence it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import evaluate_scores  # noqa: E402
+import evaluate_text  # noqa: E402
+
+ENVIRONMENT = {"VIRTUAL_ENV": "/", **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [str(SCRIPTS / script), *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def checked(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    result = run(script, *arguments)
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result
+
+
+def sentences(rng: random.Random, count: int) -> list[list[int]]:
+    return [[rng.randrange(6) for _ in range(rng.randint(1, 4))] for _ in range(count)]
+
+
+def write_corpus(prefix: Path, rows: list[list[int]]) -> None:
+    for language, template in (("xx", "s{}"), ("yy", "t@@ {}")):
+        lines = [" ".join(template.format(word) for word in row) for row in rows]
+        Path(f"{prefix}.{language}").write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(data directory, folder of the checkpoints) of the task above; line 6 of test is empty."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    rng = random.Random(1)
+    write_corpus(folder / "train", sentences(rng, 800))
+    write_corpus(folder / "valid", sentences(rng, 16))
+    test = sentences(rng, 37)
+    test[5] = []
+    write_corpus(folder / "test", test)
+    texts = [word for name in ("train", "valid", "test") for word in (f"--{name}", folder / name)]
+    checked(
+        "prepare.sh",
+        *("--source-lang", "xx", "--target-lang", "yy", *texts, "--pretokenized"),
+        *("--output", folder / "data", "--workers", "1"),
+    )
+    checked(
+        "train.sh",
+        *(folder / "data", "--method", "plain", "--preset", "multi30k"),
+        *("--save-dir", folder / "save", "--", "--encoder-layers", "1", "--decoder-layers", "1"),
+        *("--dropout", "0", "--lr", "0.003", "--warmup-updates", "50", "--max-tokens", "512"),
+        *("--max-epoch", "30", "--num-workers", "0"),
+    )
+    return folder / "data", folder / "save"
+
+
+def accuracy(hypotheses: Path, references: Path) -> float:
+    """The share of lines that are equal; both files must have the same number."""
+    pairs = zip(hypotheses.read_text().split("\n"), references.read_text().split("\n"), strict=True)
+    equal = [hyp == ref for hyp, ref in pairs]
+    return sum(equal) / len(equal)
+
+
+def test_averages_translates_and_scores_in_input_order(trained: tuple[Path, Path]) -> None:
+    data, save_dir = trained
+    output = save_dir / "averaged_last3.eval"
+    result = checked(
+        "evaluate.sh",
+        *(data, "--save-dir", save_dir, "--average", 3, "--beam", 2),
+        *("--", "--max-len-b", "12"),
+    )
+    assert sorted(path.name for path in output.iterdir()) == [
+        "hyp.test.yy",
+        "ref.test.yy",
+        "scores.test.json",
+    ]
+    # fairseq translates by length; in any order but the input's few lines would agree.
+    assert accuracy(output / "hyp.test.yy", output / "ref.test.yy") > 0.6
+    reference = (output / "ref.test.yy").read_text().split("\n")
+    assert len(reference) == 38 and reference[5] == "" and "@@" not in "".join(reference)
+
+    scores = json.loads((output / "scores.test.json").read_text())
+    assert (scores["subset"], scores["sentences"], scores["beam"]) == ("test", 37, 2)
+    names = [Path(part["path"]).name for part in scores["parts"]]
+    assert names == ["checkpoint28.pt", "checkpoint29.pt", "checkpoint30.pt"]
+    tokenized = scores["scores"][0]
+    assert tokenized["title"] == "tokenized BLEU" and "tok:none" in tokenized["signature"]
+    assert tokenized["value"] > 50
+    assert "tok:13a" in scores["scores"][1]["signature"]
+    assert scores["scores"][2]["details"].startswith("chrF2")
+    for text in ("test set    test (test), 37 sentences", "beam        2", tokenized["signature"]):
+        assert text in result.stdout
+    assert f"tokenized BLEU: {tokenized['value']:.2f}" in result.stdout
+    assert all(f"{save_dir}/{name} (" in result.stdout for name in names)
+
+
+def test_a_failed_translation_leaves_no_scores(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    data, save_dir = trained
+    result = run(
+        "evaluate.sh",
+        *(data, "--checkpoint", save_dir / "checkpoint_best.pt", "--output", tmp_path),
+        *("--", "--max-source-positions", "3", "--skip-invalid-size-inputs-valid-test"),
+        *("--max-len-b", "4"),
+    )
+    assert result.returncode == 1
+    assert "sentences have no translation" in result.stderr
+    assert [path.name for path in tmp_path.glob("[hrs]*")] == []
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """A data directory of three pairs, as far as scoring looks at it."""
+    contents = {
+        "source_lang": "xx",
+        "target_lang": "en",
+        "pretokenized": True,
+        "subsets": {"test": {"prefix": "news", "pairs": 3}},
+    }
+    (tmp_path / "prepare.json").write_text(json.dumps(contents))
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "test.en").write_text("a r@@ ed c@@ ar .\n\nit 's my house .\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no data directory"),
+        (["DATA"], "give --checkpoint FILE, or --save-dir DIR"),
+        (["DATA", "--average", "3"], "give --checkpoint FILE, or --save-dir DIR"),
+        (["DATA", "--checkpoint", "c", "--average", "3"], "either --checkpoint or"),
+        (["DATA", "--checkpoint", "c", "--beam", "0"], "--beam must be"),
+        (["DATA", "--checkpoint", "c", "--", "--beam", "4"], "--beam cannot be given after --"),
+        (["DATA", "--checkpoint", "c", "--", "--remove-bpe"], "--remove-bpe cannot be given"),
+    ],
+)
+def test_refuses_bad_arguments(arguments: list[str], message: str) -> None:
+    result = run("evaluate.sh", *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr and "Usage: scripts/evaluate.sh" in result.stderr
+
+
+def test_refuses_what_is_not_there(prepared: Path) -> None:
+    missing = run("evaluate.sh", prepared / "raw", "--checkpoint", "c.pt")
+    assert missing.returncode == 1 and "prepare.json does not exist" in missing.stderr
+    subset = run("evaluate.sh", prepared, "--checkpoint", "c.pt", "--subset", "test2")
+    assert subset.returncode == 1 and "no subset 'test2': it has test" in subset.stderr
+    checkpoint = run("evaluate.sh", prepared, "--checkpoint", prepared / "c.pt")
+    assert checkpoint.returncode == 1 and "c.pt: no such checkpoint" in checkpoint.stderr
+
+
+def write_generated(folder: Path, lines: list[str]) -> Path:
+    path = folder / "generate.log"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_hypotheses_are_put_in_input_order(tmp_path: Path) -> None:
+    """What is no H- line is passed over; U+2028 and the like end no line; a text may be empty."""
+    lines = ["S-2\tx", "T-2\ty", "H-2\t-0.1\tc\u2028d", "D-2\t-0.1\tc", "P-2\t-0.1"]
+    lines += ["H-0\t-0.5\tH-9\tx", "2020 | INFO | H-1\t0\tno", "H-1\t-0.2\t"]
+    generated = write_generated(tmp_path, lines)
+    assert evaluate_text.hypotheses(generated, 3) == ["H-9\tx", "", "c\u2028d"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["H-0\t0\ta", "H-2\t0\tc"], "1 of 3 sentences have no translation, .* line 2"),
+        ([f"H-{i}\t0\ta" for i in (0, 1, 2, 3)], "line 4: sentence 3 was not expected"),
+        ([f"H-{i}\t0\ta" for i in (0, 1, 1, 2)], "line 3: sentence 1 was not expected"),
+    ],
+)
+def test_every_sentence_once(tmp_path: Path, lines: list[str], message: str) -> None:
+    with pytest.raises(evaluate_text.EvaluationError, match=message):
+        evaluate_text.hypotheses(write_generated(tmp_path, lines), 3)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [("kar@@ ate an@@ zug", "karate anzug"), ("", ""), ("cut@@", "cut"), ("a@@b c", "a@@b c")],
+)
+def test_join_bpe(pieces: str, text: str) -> None:
+    assert evaluate_text.join_bpe(pieces) == text
+
+
+def test_pretokenized_scores(prepared: Path) -> None:
+    """The BLEU of tokens worked out by hand, and the detokenized text of both sides.
+
+    Hypothesis and reference have 4 + 0 + 5 = 9 tokens each. "red" is wrong, so 8 of 9 words
+    match, 5 of 7 bigrams ("a red", "red car" do not), 3 of 5 trigrams and 2 of 3 of length 4;
+    BLEU = 100 (8/9 * 5/7 * 3/5 * 2/3)^(1/4) = 71.0.
+    """
+    lines = ["H-2\t0\tit 's my h@@ ouse .", "H-1\t0\t", "H-0\t0\ta bl@@ ue car ."]
+    generated = write_generated(prepared, lines)
+    hyp, ref, scores = evaluate_scores.evaluate(prepared, "test", generated)
+    assert hyp == ["a blue car .", "", "it 's my house ."]
+    assert ref == ["a red car .", "", "it 's my house ."]
+    assert scores[0].title == "tokenized BLEU"
+    assert scores[0].value == pytest.approx(100 * (8 / 9 * 5 / 7 * 3 / 5 * 2 / 3) ** 0.25)
+    assert "tok:none" in scores[0].signature
+    assert evaluate_text.detokenize(hyp, "en") == ["a blue car.", "", "it's my house."]
+
+
+def test_sentencepiece_scores_are_of_plain_text(prepared: Path) -> None:
+    """Pieces become the text again, which equals the untouched reference: both scores are 100."""
+    import sentencepiece
+
+    reference = ["A red car stops.", "", "It's my house, says Anna."]
+    (prepared / "raw" / "test.en").write_text("".join(f"{line}\n" for line in reference))
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(prepared / "raw" / "test.en"),
+        model_prefix=str(prepared / "sentencepiece"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    contents: dict[str, Any] = json.loads((prepared / "prepare.json").read_text())
+    (prepared / "prepare.json").write_text(json.dumps({**contents, "pretokenized": False}))
+    processor = sentencepiece.SentencePieceProcessor(
+        model_file=str(prepared / "sentencepiece.model")
+    )
+    encoded = [" ".join(processor.encode(line, out_type=str)) for line in reference]
+    lines = [f"H-{index}\t0\t{encoded[index]}" for index in (1, 2, 0)]
+    hyp, ref, scores = evaluate_scores.evaluate(prepared, "test", write_generated(prepared, lines))
+    assert hyp == ref == reference
+    assert [score.title for score in scores] == ["sacreBLEU", "chrF"]
+    assert [score.value for score in scores] == [pytest.approx(100), pytest.approx(100)]
+    assert "case:mixed" in scores[0].signature and "tok:13a" in scores[0].signature
