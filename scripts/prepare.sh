@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Parallel text, plain or gzipped, into a fairseq data directory. `usage` below says how.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat <<'END'
+Usage: scripts/prepare.sh --source-lang de --target-lang en --train PREFIX --valid PREFIX
+           --test PREFIX[,PREFIX...] --output DIR
+           [--vocab-size N | --pretokenized] [--workers N] [--force]
+
+Turns parallel text into a fairseq data directory. The two files of a PREFIX are PREFIX.LANG or
+PREFIX.LANG.gz: UTF-8, one segment a line. The first prefix of --test becomes the subset test, the
+following ones test1, test2, ...
+
+  --vocab-size N   pieces of the joint sentencepiece model, trained on both sides (default 8000)
+  --pretokenized   the text is in BPE already ('@@ ' marks): take its tokens as they are
+  --workers N      processes (default: one per core, at most 8); the result does not depend on it
+  --force          replace DIR, once the new one is complete
+
+Training pairs with an empty side, or with a side longer than a default model takes (1023 tokens),
+are dropped and counted. Validation and test sets keep every line.
+
+DIR holds {train,valid,test,...}.SRC-TGT.LANG.{bin,idx}, dict.LANG.txt (the same for both),
+sentencepiece.model, raw/{valid,test,...}.LANG (the texts to score against), and prepare.json.
+END
+}
+
+(($# > 0)) || usage_error
+source_lang='' target_lang='' train='' valid='' tests='' output=''
+vocab_size='' pretokenized=false workers='' force=false
+while (($# > 0)); do
+    case "$1" in
+        --source-lang) need_value "$@"; source_lang="$2"; shift 2 ;;
+        --target-lang) need_value "$@"; target_lang="$2"; shift 2 ;;
+        --train) need_value "$@"; train="$2"; shift 2 ;;
+        --valid) need_value "$@"; valid="$2"; shift 2 ;;
+        --test) need_value "$@"; tests="$2"; shift 2 ;;
+        --output) need_value "$@"; output="$2"; shift 2 ;;
+        --vocab-size) need_value "$@"; need_positive "$1" "$2"; vocab_size="$2"; shift 2 ;;
+        --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
+        --pretokenized) pretokenized=true; shift ;;
+        --force) force=true; shift ;;
+        -h | --help) usage; exit 0 ;;
+        *) usage_error "unknown argument '$1'" ;;
+    esac
+done
+
+[[ -n "$source_lang" ]] || usage_error "--source-lang is missing"
+[[ -n "$target_lang" ]] || usage_error "--target-lang is missing"
+[[ -n "$train" ]] || usage_error "--train is missing"
+[[ -n "$valid" ]] || usage_error "--valid is missing"
+[[ -n "$tests" ]] || usage_error "--test is missing"
+[[ -n "$output" ]] || usage_error "--output is missing"
+for lang in "$source_lang" "$target_lang"; do
+    [[ "$lang" =~ ^[A-Za-z0-9_-]+$ ]] ||
+        usage_error "'$lang' is no language: letters, digits, '_' and '-' only"
+done
+[[ "$source_lang" != "$target_lang" ]] ||
+    usage_error "source and target language are both '$source_lang'; give the two files different suffixes"
+[[ ",$tests," != *,,* ]] || usage_error "--test has an empty prefix: '$tests'"
+if [[ "$pretokenized" == true && -n "$vocab_size" ]]; then
+    usage_error "--vocab-size has no effect with --pretokenized, where the text gives the vocabulary"
+fi
+[[ "$output" != *:* ]] || usage_error "--output '$output': fairseq takes ':' for a separator of directories"
+
+if [[ -z "$workers" ]]; then
+    workers="$(getconf _NPROCESSORS_ONLN)"
+    ((workers <= 8)) || workers=8
+fi
+
+command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
+modules=(fairseq)
+[[ "$pretokenized" == true ]] || modules+=(sentencepiece)
+for module in "${modules[@]}"; do
+    python -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$module'))" ||
+        die "$(command -v python) has no $module; run scripts/install.sh first"
+done
+
+# Everything is written beside the output and renamed when it is complete. The process number in the
+# name keeps two runs apart, and shows which folders were left by runs that were killed.
+output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
+partial="$output.prepare-partial.$$"
+replaced="$output.prepare-replaced"
+if [[ -e "$replaced" && ! -e "$output" ]]; then
+    note "an earlier run was stopped while it replaced $output; restoring that"
+    mv -- "$replaced" "$output"
+fi
+check_output() {
+    [[ -e "$output" ]] || return 0
+    [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
+    [[ -f "$output/prepare.json" ]] ||
+        die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
+}
+check_output
+
+cleanup() {
+    rm -rf -- "$partial"
+}
+trap cleanup EXIT
+for leftover in "$output".prepare-partial.*; do
+    if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
+        note "removing what an earlier run left: $leftover"
+        rm -rf -- "$leftover"
+    fi
+done
+mkdir -p -- "$partial"
+
+arguments=("--source-lang=$source_lang" "--target-lang=$target_lang" "--train=$train" "--valid=$valid"
+    "--test=$tests" "--output=$partial" "--vocab-size=${vocab_size:-8000}" "--workers=$workers")
+if [[ "$pretokenized" == true ]]; then
+    arguments+=(--pretokenized)
+fi
+python "$ROOT/scripts/prepare_corpus.py" "${arguments[@]}"
+
+test_texts=''
+IFS=',' read -r -a prefixes <<<"$tests"
+for index in "${!prefixes[@]}"; do
+    name="test${index#0}"
+    test_texts+="${test_texts:+,}text/$name"
+done
+
+note "binarizing with fairseq-preprocess ($workers workers)"
+# Run from within, so that no character of the output's path (a comma, say) can mislead fairseq.
+(
+    cd -- "$partial"
+    python -m fairseq_cli.preprocess --source-lang "$source_lang" --target-lang "$target_lang" \
+        --joined-dictionary --trainpref text/train --validpref text/valid --testpref "$test_texts" \
+        --destdir . --workers "$workers" >preprocess.out 2>&1
+) || {
+    tail -n 20 -- "$partial/preprocess.out" >&2
+    die "fairseq-preprocess failed; its last lines are above"
+}
+rm -r -- "$partial/preprocess.out" "$partial/text"
+python "$ROOT/scripts/prepare_summary.py" "$partial"
+
+check_output  # again: another run may have finished meanwhile
+if [[ -e "$output" ]]; then
+    rm -rf -- "$replaced"
+    mv -- "$output" "$replaced"
+fi
+mv -- "$partial" "$output"
+rm -rf -- "$replaced"
+note "wrote $output"
