@@ -1,0 +1,36 @@
+# make install | demo | test | lint | clean; "make help" says what each does.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint clean
+
+# What runs after the installation sees .venv first on PATH, as in an activated environment.
+ENV = env PATH="$(CURDIR)/.venv/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
+
+help:
+	@echo 'make install   torch, fairseq and this package into .venv (scripts/install.sh)'
+	@echo 'make demo      train, translate and score on a corpus it makes itself'
+	@echo 'make test      lint, types, shellcheck and the tests; installs what they need'
+	@echo 'make lint      the checks alone'
+	@echo 'make clean     remove caches and build products (not .venv, not results)'
+
+install:
+	scripts/install.sh
+
+demo:
+	scripts/install.sh --plots
+	$(ENV) examples/translation/demo/run.sh
+
+lint:
+	scripts/install.sh --dev
+	$(ENV) ruff check .
+	$(ENV) ruff format --check .
+	$(ENV) mypy
+	{ git ls-files --cached --others --exclude-standard '*.sh'; echo .ci/run; } | \
+		xargs $(ENV) shellcheck --external-sources
+
+test: lint
+	$(ENV) python -m pytest
+
+clean:
+	rm -rf build/lib build/bdist.* dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find lrdrop_fairseq scripts tests examples -name __pycache__ -prune -exec rm -rf {} +
