@@ -5,28 +5,58 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from fairseq.models.transformer import TransformerDecoderBase
+from fairseq.models import FairseqDecoder
+from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 def output_projection(model: Any) -> nn.Linear | None:
-    """The linear map from decoder features to logits, or None if there is no such single map.
+    """The linear map from decoder features to logits; None if :func:`chunking_obstacle`."""
+    return None if chunking_obstacle(model) else model.decoder.output_projection
 
-    None for adaptive softmax, for a projection under quantization noise or of a class of its own,
-    for a decoder with another ``output_layer``, and for parameters that are sharded over workers.
+
+def chunking_obstacle(model: Any) -> str | None:
+    """Why the output loss cannot go from features to the loss by one matrix; None if it can.
+
+    Args:
+        model: as fairseq's trainer passes it, wrapped or not.
     """
-    decoder = getattr(model, "decoder", None)
+    wrappers = [model]
+    while isinstance(getattr(wrappers[-1], "module", None), nn.Module):
+        wrappers.append(wrappers[-1].module)
+    inner = wrappers[-1]
+    decoder = getattr(inner, "decoder", None)
     projection = getattr(decoder, "output_projection", None)
-    plain = (
-        type(projection) is nn.Linear
-        and not projection._forward_pre_hooks
-        and getattr(decoder, "adaptive_softmax", None) is None
-        and getattr(type(decoder), "output_layer", None) is TransformerDecoderBase.output_layer
-        # Sharded: a slice of the matrix or of the flattened parameters of the whole model.
-        and projection.weight.shape == (projection.out_features, projection.in_features)
+    if getattr(decoder, "adaptive_softmax", None) is not None:
+        return "adaptive softmax"
+    if any(type(wrapper).__name__ == "FullyShardedDataParallel" for wrapper in wrappers):
+        return "parameters sharded over the workers"
+    # An exact class and no hooks: a subclass or quantization noise would compute something else.
+    if type(projection) is not nn.Linear or projection._forward_pre_hooks:
+        return "no plain linear output projection"
+    overridden = (
+        _overrides(decoder, TransformerDecoderBase, "forward"),
+        _overrides(decoder, TransformerDecoderBase, "output_layer"),
+        _overrides(decoder, FairseqDecoder, "get_normalized_probs"),
+        _overrides(inner, TransformerModelBase, "get_normalized_probs"),
     )
-    return projection if plain else None
+    if any(overridden):
+        return "a model with an output of its own"
+    # Such a wrapper takes a matrix that its forward does not use for one without a gradient.
+    tied = projection.weight is getattr(getattr(decoder, "embed_tokens", None), "weight", None)
+    if not tied and any(
+        isinstance(wrapper, DistributedDataParallel) and wrapper.find_unused_parameters
+        for wrapper in wrappers
+    ):
+        return "--find-unused-parameters with an output projection of its own"
+    return None
+
+
+def _overrides(module: Any, base: type, method: str) -> bool:
+    """Whether the class of ``module`` has another ``method`` than fairseq's ``base``."""
+    return getattr(type(module), method, None) is not getattr(base, method)
 
 
 def log_probabilities(model: Any, net_output: Any) -> Tensor:

@@ -20,8 +20,8 @@ def duplicate(sample: dict[str, Any]) -> dict[str, Any]:
     never changed: fairseq reuses it for dummy batches, and targets are needed once.
 
     Raises:
-        ValueError: a tensor of ``net_input`` has no batch axis in front, so that it cannot be
-            duplicated.
+        ValueError: ``net_input`` holds something that cannot be duplicated: a tensor without
+            the batch axis in front, or a list or dictionary.
     """
     batch_size = sample["target"].size(0)
     net_input = {}
@@ -33,6 +33,11 @@ def duplicate(sample: dict[str, Any]) -> dict[str, Any]:
                     f"its first axis must be the batch ({batch_size} sentences)"
                 )
             value = torch.cat([value, value], dim=0)
+        elif isinstance(value, (list, tuple, dict)):
+            raise ValueError(
+                f"LR-Drop cannot duplicate net_input[{name!r}]: a {type(value).__name__}, not a "
+                "tensor with the batch in front"
+            )
         net_input[name] = value
     return {**sample, "net_input": net_input}
 

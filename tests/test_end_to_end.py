@@ -105,7 +105,7 @@ def test_training_logs_the_terms(trained: tuple[Path, str]) -> None:
     updates = logged(output, "gnorm")
     assert len(updates) >= 100 // 5
     for name in TERMS:
-        assert all(float(line[name]) > 0 for line in updates if name in line)
+        assert all(float(line[name]) > 0 for line in updates[:-1])
         assert float(logged(output, f"train_{name}")[0][f"train_{name}"]) > 0
         assert not logged(output, f"valid_{name}")
     assert float(updates[11]["nll_loss"]) < float(updates[0]["nll_loss"]) - 0.5
@@ -141,7 +141,7 @@ def train_in_two_processes(data: Path, save_dir: Path, updates: int) -> str:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     flags = train_flags(
-        data, save_dir, f"--max-update={updates}", "--distributed-world-size=2",
+        data, save_dir, f"--max-update={updates}", "--distributed-world-size=2", "--update-freq=2",
         f"--distributed-init-method=tcp://localhost:{port}", "--distributed-no-spawn",
         "--distributed-backend=gloo", "--ddp-backend=legacy_ddp",
     )  # fmt: skip

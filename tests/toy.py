@@ -70,9 +70,8 @@ def make_sample(
         width = max(map(len, rows)) + extra_padding
         batch = torch.full((len(rows), width), dictionary.pad())
         for row, tokens in zip(batch, rows):
-            row[width - len(tokens) :] = tokens if left_pad else row[width - len(tokens) :]
-            if not left_pad:
-                row[: len(tokens)] = tokens
+            start = width - len(tokens) if left_pad else 0
+            row[start : start + len(tokens)] = tokens
         return batch
 
     pairs = [(sentence(source), sentence(target)) for source, target in lengths]

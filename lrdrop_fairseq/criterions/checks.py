@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
 from fairseq.modules import FairseqDropout
 from torch import nn
 
@@ -44,7 +45,8 @@ def check_model(model: nn.Module, exposed: bool) -> None:
         exposed: whether its layer states are needed.
 
     Raises:
-        ValueError: ``exposed``, but the architecture exposes no layer states.
+        ValueError: ``exposed``, but the architecture exposes no layer states, or lacks those of
+            its encoder or its decoder.
     """
     modules = list(model.modules())
     if exposed and not any(isinstance(module, ExposesLayerStates) for module in modules):
@@ -55,12 +57,29 @@ def check_model(model: nn.Module, exposed: bool) -> None:
             + ", or derive your model from lrdrop_fairseq.models.exposed.ExposesLayerStates, or "
             "set --lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"
         )
+    if exposed:
+        _check_stacks(model)
     dropouts = [m for m in modules if isinstance(m, (FairseqDropout, nn.Dropout))]
     if all(module.p == 0 for module in dropouts):
         logger.warning(
             "all dropout probabilities are 0: the two passes of LR-Drop are the same and there is "
             "nothing to regularize. Set --dropout or --attention-dropout"
         )
+
+
+def _check_stacks(model: Any) -> None:
+    """Raise ValueError unless encoder and decoder have layers that can be recorded."""
+    for name, base in {
+        "encoder": TransformerEncoderBase,
+        "decoder": TransformerDecoderBase,
+    }.items():
+        stack = getattr(model, name, None)
+        if not isinstance(stack, base):
+            raise ValueError(
+                f"the {name} of this model is {type(stack).__name__}, not derived from fairseq's "
+                f"{base.__name__}: LR-Drop cannot see its layers. Set --lr-drop-hidden-weight 0 "
+                "--lr-drop-attention-weight 0"
+            )
 
 
 def exposing_architectures() -> list[str]:

@@ -19,7 +19,11 @@ from lrdrop_fairseq.criterions import checks
 from lrdrop_fairseq.layer_terms import attention_term, hidden_term
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
 from lrdrop_fairseq.losses.output_chunked import chunked_output_terms
-from lrdrop_fairseq.output_layer import log_probabilities, output_projection
+from lrdrop_fairseq.output_layer import (
+    chunking_obstacle,
+    log_probabilities,
+    output_projection,
+)
 from lrdrop_fairseq.siamese import duplicate, halves
 
 logger = logging.getLogger(__name__)
@@ -83,19 +87,25 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
         """Whether any term is switched on, so that training takes two passes."""
         return self.hidden_weight > 0 or self.attention_weight > 0 or self.output_weight > 0
 
+    @property
+    def _exposing(self) -> bool:
+        """Whether a term needs the states of the layers."""
+        return self.hidden_weight > 0 or self.attention_weight > 0
+
     def forward(
         self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return (summed loss, sample size, logging output), as every fairseq criterion does."""
-        if self.siamese and not self._model_checked:
-            checks.check_model(model, exposed=self.hidden_weight > 0 or self.attention_weight > 0)
-            if output_projection(model) is None:
-                logger.info("LR-Drop: no plain output projection, so the loss holds all logits")
-            self._model_checked = True
         if not (self.siamese and model.training):
             return super().forward(model, sample, reduce)  # type: ignore[no-any-return]
         if not reduce:
             raise ValueError("LR-Drop's training loss is a sum: reduce=False is not supported")
+        if not self._model_checked:
+            checks.check_model(model, exposed=self._exposing)
+            obstacle = chunking_obstacle(model)
+            if obstacle:
+                logger.info("LR-Drop holds the logits of all tokens, because of %s", obstacle)
+            self._model_checked = True
         return self._siamese_forward(model, sample)
 
     def _siamese_forward(
@@ -111,7 +121,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
             "nsentences": nsentences,
             "sample_size": sample_size,
         }
-        paddings = self._paddings(sample)
+        paddings = self._paddings(model, sample) if self._exposing else ()
         if self.hidden_weight > 0:
             hidden = hidden_term(extra["layer_states"], *paddings)
             loss = loss + self.hidden_weight * hidden
@@ -140,16 +150,14 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
             options["features_only"] = True
         net_output = model(**sample["net_input"], **options)
         target = self._kept_target(sample)
+        # The one place where a GPU is waited for: dropping the padding saves more than that.
         kept = target.ne(self.padding_idx).flatten().nonzero().squeeze(-1)
-        target = target.flatten()[kept]
+        common = (target.flatten()[kept], self.eps, self.output_weight, self.report_accuracy)
         if projection is None:
             log_probs = self._pairs(log_probabilities(model, net_output), kept)
-            terms = output_terms(log_probs, target, self.eps, self.output_weight)
-        else:
-            features = self._pairs(net_output[0], kept)
-            terms = chunked_output_terms(
-                features, projection.weight, projection.bias, target, self.eps, self.output_weight
-            )
+            return output_terms(log_probs, *common), net_output[1]
+        features = self._pairs(net_output[0], kept)
+        terms = chunked_output_terms(features, projection.weight, projection.bias, *common)
         return terms, net_output[1]
 
     def _kept_target(self, sample: dict[str, Any]) -> Tensor:
@@ -162,10 +170,11 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
         passes = halves(x[:, self.ignore_prefix_size :])
         return torch.stack([half.flatten(0, 1).index_select(0, kept) for half in passes], dim=1)
 
-    def _paddings(self, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def _paddings(model: Any, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Padding masks of source and decoder input: B x S and B x T, True at padding."""
-        source = sample["net_input"]["src_tokens"].eq(self.task.source_dictionary.pad())
-        return source, sample["net_input"]["prev_output_tokens"].eq(self.padding_idx)
+        source = sample["net_input"]["src_tokens"].eq(model.encoder.padding_idx)
+        return source, sample["net_input"]["prev_output_tokens"].eq(model.decoder.padding_idx)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

@@ -27,11 +27,13 @@ def attention_probabilities(
         (padding on the left of a causal module) gets the uniform distribution instead of NaN.
     """
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
-    scores = torch.matmul(query.to(dtype) * scale, key.to(dtype).transpose(-1, -2))
-    if mask is not None:
-        # The lowest finite number and not -inf: exp() of it is exactly 0 beside a visible key.
-        scores = scores + mask.to(dtype).clamp_min(torch.finfo(dtype).min / 2)
-    return scores.softmax(dim=-1)
+    # Autocast would round the scores to half precision again.
+    with torch.autocast(query.device.type, enabled=False):
+        scores = torch.matmul(query.to(dtype) * scale, key.to(dtype).transpose(-1, -2))
+        if mask is not None:
+            # A finite number and not -inf: exp() of it is exactly 0 beside a visible key.
+            scores = scores + mask.to(dtype).clamp_min(torch.finfo(dtype).min / 2)
+        return scores.softmax(dim=-1)
 
 
 def attention_map_loss(

@@ -20,7 +20,7 @@ class OutputTerms(NamedTuple):
         nll: scalar, detached: negative log-likelihood, mean of the two passes. In nats.
         symmetric_kl: scalar, detached: unweighted. In nats; 0 if its weight is 0.
         correct: scalar, detached: tokens whose most probable word is the target, mean of the
-            two passes.
+            two passes; 0 unless it was asked for.
     """
 
     objective: Tensor
@@ -30,7 +30,11 @@ class OutputTerms(NamedTuple):
 
 
 def output_terms(
-    log_probs: Tensor, target: Tensor, label_smoothing: float, kl_weight: float
+    log_probs: Tensor,
+    target: Tensor,
+    label_smoothing: float,
+    kl_weight: float,
+    count_correct: bool = False,
 ) -> OutputTerms:
     r"""Cross entropy of both passes and the symmetric KL divergence between them.
 
@@ -47,20 +51,18 @@ def output_terms(
         target: N.
         label_smoothing: epsilon, spread over the V - 1 other words as fairseq does.
         kl_weight: gamma.
+        count_correct: also count the correct predictions.
     """
     # N x 2 x V -> N x 2
     smoothed, nll = label_smoothed_nll(log_probs, target, label_smoothing)
     objective = smoothed.sum() / 2
-    divergence = symmetric_kl(log_probs[:, 0], log_probs[:, 1]).sum()
+    divergence = correct = objective.new_zeros(())
     if kl_weight > 0:
+        divergence = symmetric_kl(log_probs[:, 0], log_probs[:, 1]).sum()
         objective = objective + kl_weight * divergence
-    correct = log_probs.argmax(dim=-1).eq(target.unsqueeze(-1))
-    return OutputTerms(
-        objective=objective,
-        nll=nll.detach().sum() / 2,
-        symmetric_kl=divergence.detach() if kl_weight > 0 else objective.new_zeros(()),
-        correct=correct.sum() / 2,
-    )
+    if count_correct:
+        correct = log_probs.argmax(dim=-1).eq(target.unsqueeze(-1)).sum().to(objective) / 2
+    return OutputTerms(objective, nll.detach().sum() / 2, divergence.detach(), correct)
 
 
 def label_smoothed_nll(

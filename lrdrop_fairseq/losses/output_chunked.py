@@ -28,6 +28,7 @@ def chunked_output_terms(
     target: Tensor,
     label_smoothing: float,
     kl_weight: float,
+    count_correct: bool = False,
 ) -> OutputTerms:
     """Same terms as :func:`lrdrop_fairseq.losses.output.output_terms`, from features.
 
@@ -41,9 +42,11 @@ def chunked_output_terms(
         target: N.
         label_smoothing: epsilon.
         kl_weight: gamma.
+        count_correct: also count the correct predictions.
     """
     apply: Any = _ChunkedOutputTerms.apply
-    return OutputTerms(*apply(features, weight, bias, target, label_smoothing, kl_weight))
+    options = (label_smoothing, kl_weight, count_correct)
+    return OutputTerms(*apply(features, weight, bias, target, *options))
 
 
 class _ChunkedOutputTerms(torch.autograd.Function):
@@ -58,15 +61,21 @@ class _ChunkedOutputTerms(torch.autograd.Function):
         target: Tensor,
         label_smoothing: float,
         kl_weight: float,
+        count_correct: bool,
     ) -> tuple[Tensor, ...]:
         n_tokens, vocabulary = target.size(0), weight.size(0)
         buffers = _Buffers(_chunk_rows(n_tokens, vocabulary, features), vocabulary, features)
         gradients = _Gradients(features, weight, bias, buffers.dtype, ctx.needs_input_grad)
-        totals = torch.zeros(4, dtype=buffers.dtype, device=features.device)
+        projection = weight.to(features.dtype)
+        totals = features.new_zeros(3, dtype=buffers.dtype)
+        correct = features.new_zeros((), dtype=buffers.dtype)
         with torch.autocast(features.device.type, enabled=False):
             for start in range(0, n_tokens, buffers.rows):
                 chunk = slice(start, min(start + buffers.rows, n_tokens))
-                buffers.project(features[chunk], weight, bias)
+                buffers.project(features[chunk], projection, bias)
+                if count_correct:
+                    predicted = buffers.logits[: chunk.stop - start].argmax(dim=-1)
+                    correct += predicted.eq(target[chunk].unsqueeze(-1)).sum()
                 sums, gradient, factor = _chunk_terms(
                     buffers, target[chunk], label_smoothing, kl_weight
                 )
@@ -75,7 +84,7 @@ class _ChunkedOutputTerms(torch.autograd.Function):
             gradients.add_to_all_logits(-label_smoothing / (vocabulary - 1) / 2)
         ctx.gradients = (gradients.features, gradients.weight, gradients.bias)
         ctx.dtypes = [None if x is None else x.dtype for x in (features, weight, bias)]
-        smoothed, nll, divergence, correct = totals.unbind()
+        smoothed, nll, divergence = totals.unbind()
         outputs = (smoothed / 2 + kl_weight * divergence, nll / 2, divergence.clone(), correct / 2)
         ctx.mark_non_differentiable(*outputs[1:])
         return outputs
@@ -87,7 +96,7 @@ class _ChunkedOutputTerms(torch.autograd.Function):
             None if gradient is None else (gradient * grad).to(dtype)
             for gradient, dtype in zip(ctx.gradients, ctx.dtypes)
         )
-        return (*scaled, None, None, None)
+        return (*scaled, None, None, None, None)
 
 
 def _chunk_terms(
@@ -104,8 +113,8 @@ def _chunk_terms(
     The last summand is the same for all logits and left to ``add_to_all_logits``.
 
     Returns:
-        The sums over the chunk [smoothed nll, nll, symmetric KL, correct] with both passes added
-        up in all but the KL; the gradient n x 2 x V divided by ``factor``; and ``factor``.
+        The sums over the chunk [smoothed nll, nll, symmetric KL], the first two of both passes
+        together; the gradient n x 2 x V divided by ``factor``; and ``factor``.
     """
     n, vocabulary = target.size(0), buffers.vocabulary
     other = label_smoothing / (vocabulary - 1)
@@ -114,7 +123,6 @@ def _chunk_terms(
     # The logits are dead once their logarithmic softmax exists: probabilities take their place.
     log_probs = torch.log_softmax(buffers.logits[:n], dim=-1, out=buffers.log_probs[:n])
     nll = -log_probs.gather(-1, index).squeeze(-1)  # n x 2
-    correct = (nll + log_probs.amax(dim=-1) <= 0).sum()
     smoothed = true * nll.sum() - other * log_probs.sum()
     probs = torch.exp(log_probs, out=buffers.logits[:n])
     divergence, gradient, factor = nll.new_zeros(()), probs, 0.5
@@ -122,7 +130,7 @@ def _chunk_terms(
         divergence = _add_divergence(buffers, n, kl_weight)
         gradient, factor = buffers.log_probs[:n], -kl_weight / 2
     gradient.scatter_add_(-1, index, nll.new_full((n, 2, 1), -true / 2 / factor))
-    return torch.stack([smoothed, nll.sum(), divergence, correct]), gradient, factor
+    return torch.stack([smoothed, nll.sum(), divergence]), gradient, factor
 
 
 def _add_divergence(buffers: _Buffers, n: int, kl_weight: float) -> Tensor:
@@ -157,14 +165,14 @@ class _Buffers:
         self.product = torch.empty_like(self.difference)
 
     def project(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        """Write the logits of ``features`` (n x 2 x C), computed in their own dtype."""
+        """Write the logits of ``features`` (n x 2 x C), computed in the dtype of these two."""
         n, passes, _ = features.shape
         logits = self.logits[:n].view(n * passes, -1)
         flat = features.reshape(n * passes, -1)
-        if flat.dtype == logits.dtype == weight.dtype:
+        if flat.dtype == logits.dtype:
             torch.mm(flat, weight.t(), out=logits)
         else:
-            logits.copy_(torch.mm(flat, weight.to(flat.dtype).t()))
+            logits.copy_(torch.mm(flat, weight.t()))
         if bias is not None:
             logits.add_(bias.to(flat.dtype))
 

@@ -33,9 +33,9 @@ class ExposesLayerStates:
         """Build the model, then turn its attention modules into exposable ones."""
         model = super().build_model(*args, **kwargs)  # type: ignore[misc]
         for module in list(model.modules()):
-            if isinstance(module, MultiheadAttention):
+            if isinstance(module, MultiheadAttention) and not isinstance(module, ExposedAttention):
                 ExposedAttention.adopt(module)
-            if hasattr(module, "precheckpoint_forward"):
+            if "precheckpoint_forward" in vars(module):
                 _expose_through_checkpoint(module)
         return model
 
@@ -124,7 +124,12 @@ def _expose_through_checkpoint(layer: Any) -> None:
             "LR-Drop architectures do not support --offload-activations (the recorded queries and "
             "keys cannot be offloaded): use --checkpoint-activations without it"
         )
-    forward = layer.precheckpoint_forward
+    layer.forward = functools.partial(_checkpointed, layer.precheckpoint_forward)
+
+
+def _checkpointed(forward: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run the bound method ``forward`` of a layer with torch's activation checkpointing."""
+    layer = forward.__self__  # of a copied model: the copy
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         recorded = any(
@@ -132,4 +137,4 @@ def _expose_through_checkpoint(layer: Any) -> None:
         )
         return nullcontext(), _listen(layer, [], []) if recorded else nullcontext()
 
-    layer.forward = functools.partial(checkpoint, forward, use_reentrant=False, context_fn=contexts)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)

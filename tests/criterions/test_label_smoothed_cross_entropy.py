@@ -66,13 +66,15 @@ def test_output_term_alone_is_half_of_fairseqs_rdrop(options: Any, model_options
     assert_same(run(ours, model, make_sample()), expected, factor=2.0, rtol=1e-5, atol=1e-6)
 
 
-def test_without_dropout_all_terms_are_zero_and_the_loss_is_plain() -> None:
+@pytest.mark.parametrize("ignored", [0, 2])
+def test_without_dropout_all_terms_are_zero_and_the_loss_is_plain(ignored: int) -> None:
     model = make_model(dropout=0.0).double()
     sample = make_sample()
-    ours = run(make_criterion(), model, sample)
+    ours = run(make_criterion(ignore_prefix_size=ignored), model, sample)
     for term in ("hidden_loss", "attention_loss", "output_loss"):
         assert ours[1][term].abs() < 1e-12, term
-    plain = run(make_criterion("label_smoothed_cross_entropy"), model, sample)
+    criterion = make_criterion("label_smoothed_cross_entropy", ignore_prefix_size=ignored)
+    plain = run(criterion, model, sample)
     assert_same(ours, plain, rtol=1e-5, atol=1e-6)
     for name in ("nll_loss", "ntokens", "nsentences", "sample_size"):
         assert math.isclose(ours[1][name], plain[1][name], rel_tol=1e-5), name
@@ -118,7 +120,8 @@ def test_gradients_are_those_of_the_loss(hidden: float, attention: float, output
 
 @pytest.mark.parametrize("left_pad", [False, True])
 def test_padding_adds_nothing(left_pad: bool) -> None:
-    model = make_model(dropout=0.0, encoder_layerdrop=0.0).double()
+    """Of the whole criterion with dropout 0; each term by itself: see tests/losses."""
+    model = make_model(dropout=0.0).double()
     criterion = make_criterion()
     expected = run(criterion, model, make_sample(left_pad=left_pad))
     padded = run(criterion, model, make_sample(left_pad=left_pad, extra_padding=3))
@@ -144,6 +147,36 @@ def test_loss_is_the_sum_over_the_parts_of_the_batch() -> None:
     torch.testing.assert_close(parts[0][0] + parts[1][0], total[0], **DOUBLE)
     for name, gradient in total[2].items():
         torch.testing.assert_close(parts[0][2][name] + parts[1][2][name], gradient, **DOUBLE)
+
+
+def test_a_dummy_batch_has_no_gradient() -> None:
+    """fairseq multiplies the loss of a worker without data by 0, in place."""
+    model = make_model(dropout=0.3)
+    for one in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)):
+        loss, _, _ = make_criterion(**weights(*one))(model, make_sample())
+        model.zero_grad()
+        loss *= 0
+        loss.backward()
+        assert not any(p.grad.any() for p in model.parameters() if p.grad is not None)
+
+
+def test_attention_dropout_is_applied() -> None:
+    """It alone makes the passes differ, on the path that records queries and keys."""
+    _, log, _ = run(make_criterion(), make_model(attention_dropout=0.3, dropout=0.0), make_sample())
+    # The first layer's map is the same in both passes: the maps are those before the dropout.
+    assert min(log["hidden_loss"], log["attention_loss"], log["output_loss"]) > 1e-6
+
+
+def test_autocast_leaves_the_losses_in_float32() -> None:
+    model, sample = make_model(dropout=0.3), make_sample()
+    expected = run(make_criterion(), model, sample)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.manual_seed(3)
+        loss, _, log = make_criterion()(model, sample)
+    assert loss.dtype == torch.float32 and loss.isfinite()
+    torch.testing.assert_close(loss, expected[0], rtol=0.05, atol=0.0)
+    for name in ("hidden_loss", "attention_loss", "output_loss"):
+        torch.testing.assert_close(log[name], expected[1][name], rtol=0.1, atol=0.0)
 
 
 def test_the_sample_is_never_changed() -> None:
@@ -209,7 +242,7 @@ def test_sentence_avg_changes_only_the_sample_size() -> None:
 def test_accuracy_is_that_of_the_plain_criterion_without_dropout(ignored: int) -> None:
     model, sample = make_model(dropout=0.0), make_sample()
     options = dict(report_accuracy=True, ignore_prefix_size=ignored)
-    # Make the model right on some tokens: targets are its own guesses, but for the padding.
+    # Targets are the model's own guesses, but for the padding and half of the words.
     with torch.no_grad():
         guesses = model(**sample["net_input"])[0].argmax(-1)
     keep = sample["target"].eq(1) | torch.rand(guesses.shape).lt(0.5)
@@ -227,7 +260,7 @@ def test_adaptive_softmax_takes_the_plain_form(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.INFO, "lrdrop_fairseq"):
         loss, log, grads = run(criterion, model, make_sample())
         run(criterion, model, make_sample())
-    assert sum("all logits" in record.message for record in caplog.records) == 1
+    assert sum("because of adaptive softmax" in record.message for record in caplog.records) == 1
     assert loss.isfinite() and log["output_loss"] > 0
     assert any(name.startswith("decoder.adaptive_softmax") for name in grads)
 
@@ -279,7 +312,8 @@ def test_an_architecture_without_layer_states_is_refused_before_the_first_update
     criterion = make_criterion()
     with pytest.raises(ValueError, match="exposes no layer states.*lr_drop_transformer_iwslt"):
         criterion(make_model("transformer"), make_sample())
-    # The output term alone needs none.
+    # Neither validation nor the output term needs them.
+    criterion(make_model("transformer").eval(), make_sample())
     run(make_criterion(**weights(0, 0, 1)), make_model("transformer"), make_sample())
 
 
@@ -298,6 +332,13 @@ def test_a_task_without_targets_is_refused() -> None:
     task.tgt_dict = None
     with pytest.raises(ValueError, match="TranslationTask has no targets"):
         make_criterion(task=task)
+
+
+def test_an_encoder_that_cannot_be_seen_is_refused() -> None:
+    model = make_model(dropout=0.1)
+    model.decoder = torch.nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="decoder of this model is Linear"):
+        make_criterion()(model, make_sample())
 
 
 def test_an_architecture_of_ones_own_needs_one_line() -> None:

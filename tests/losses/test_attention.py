@@ -89,7 +89,7 @@ def test_swapping_the_passes_changes_nothing() -> None:
 
 
 def test_padding_adds_nothing_and_the_batch_is_the_sum_of_its_sentences() -> None:
-    query, key = random_module(2, 4, 5)
+    query, key = (x.requires_grad_() for x in random_module(2, 4, 5))
     query_padding = torch.tensor([[0, 0, 0, 0], [0, 0, 1, 1]]).bool()
     key_padding = torch.tensor([[0, 0, 0, 0, 0], [1, 1, 0, 0, 0]]).bool()
     mask = torch.zeros(2, 1, 1, 5, dtype=torch.float64)
@@ -99,7 +99,11 @@ def test_padding_adds_nothing_and_the_batch_is_the_sum_of_its_sentences() -> Non
         loss_of(query[[0, 2]], key[[0, 2]], query_padding[:1]),
         loss_of(query[[1, 3], :, :2], key[[1, 3], :, 2:], query_padding[1:, :2]),
     ]
+    assert whole > 0.01
     torch.testing.assert_close(whole, sum(parts))
+    gradients = [torch.autograd.grad(loss, (query, key)) for loss in (*parts, whole)]
+    for first, second, total in zip(*gradients):
+        torch.testing.assert_close(first + second, total)
 
 
 def test_gradients() -> None:
@@ -124,6 +128,22 @@ def test_half_precision_survives_extreme_scores(dtype: torch.dtype) -> None:
     assert loss.dtype == torch.float32 and loss.isfinite() and loss > 0
     assert query.grad is not None and query.grad.isfinite().all()
     assert key.grad is not None and key.grad.isfinite().all()
+
+
+def test_autocast_changes_nothing() -> None:
+    """Two passes that nearly agree: rounded to bfloat16 their distance would be pure noise."""
+    query, key = (x.detach() for x in random_module(2, 3, 5, torch.float32))
+    query = torch.cat([query[:2], query[:2] + 1e-3]).requires_grad_()
+    key = torch.cat([key[:2], key[:2]]).requires_grad_()
+    padding = torch.zeros(2, 3, dtype=torch.bool)
+
+    expected = loss_of(query, key, padding)
+    # As in training, the backward runs outside.
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        actual = loss_of(query, key, padding)
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)
+    gradients = [torch.autograd.grad(loss, (query, key)) for loss in (actual, expected)]
+    torch.testing.assert_close(*gradients, rtol=0.0, atol=0.0)
 
 
 def test_visible_keys_of_every_shape_of_mask() -> None:

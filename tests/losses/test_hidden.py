@@ -33,14 +33,18 @@ def test_swapping_the_passes_changes_nothing() -> None:
 
 def test_the_batch_is_the_sum_of_its_sentences() -> None:
     generator = torch.Generator().manual_seed(0)
-    states = torch.randn(5, 4, 3, generator=generator, dtype=torch.float64)
+    states = torch.randn(5, 4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     padding = torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]]).bool()
     parts = [
         hidden_state_loss(states[:, [0, 2]], padding[:1]),
         # Without its padding columns: they add nothing.
         hidden_state_loss(states[:3, [1, 3]], padding[1:, :3]),
     ]
-    torch.testing.assert_close(sum(parts), hidden_state_loss(states, padding))
+    whole = hidden_state_loss(states, padding)
+    assert whole > 1
+    torch.testing.assert_close(sum(parts), whole)
+    gradients = [torch.autograd.grad(loss, states)[0] for loss in (*parts, whole)]
+    torch.testing.assert_close(gradients[0] + gradients[1], gradients[2])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -42,7 +42,9 @@ def test_terms_by_hand() -> None:
     Objective: (1.2 + 1.9) / 2 log 2 + 2 * log 2 / 4 = 2.05 log 2.
     """
     log_probs = log_of([0.5, 0.25, 0.25], [0.25, 0.5, 0.25])[None]
-    terms = output_terms(log_probs, torch.tensor([0]), label_smoothing=0.2, kl_weight=2.0)
+    terms = output_terms(
+        log_probs, torch.tensor([0]), label_smoothing=0.2, kl_weight=2.0, count_correct=True
+    )
     log2 = math.log(2)
     assert terms.objective.item() == pytest.approx(2.05 * log2, abs=1e-15)
     assert terms.nll.item() == pytest.approx(1.5 * log2, abs=1e-15)

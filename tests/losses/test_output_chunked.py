@@ -32,11 +32,12 @@ def plain(inputs: Inputs, label_smoothing: float, kl_weight: float) -> OutputTer
     features, weight, bias, target = inputs
     logits = torch.nn.functional.linear(features, weight, bias)
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    return output_terms(logits.log_softmax(-1, dtype=dtype), target, label_smoothing, kl_weight)
+    log_probs = logits.log_softmax(-1, dtype=dtype)
+    return output_terms(log_probs, target, label_smoothing, kl_weight, count_correct=True)
 
 
 def chunked(inputs: Inputs, label_smoothing: float, kl_weight: float) -> OutputTerms:
-    return chunked_output_terms(*inputs, label_smoothing=label_smoothing, kl_weight=kl_weight)
+    return chunked_output_terms(*inputs, label_smoothing, kl_weight, count_correct=True)
 
 
 def with_gradients(form: object, inputs: Inputs, *options: float) -> Result:
@@ -112,6 +113,14 @@ def test_gradients_are_not_flushed_before_the_loss_scale() -> None:
     terms = chunked_output_terms(features, weight, None, torch.tensor([0]), 0.0, 0.0)
     (terms.objective * 2.0**20).backward()
     assert features.grad is not None and (features.grad > 0).all()
+
+
+def test_a_tie_is_no_correct_prediction() -> None:
+    """Without any knowledge word 0 is predicted, as argmax does."""
+    features, weight = torch.zeros(4, 2, 3), torch.zeros(5, 3)
+    target = torch.tensor([0, 1, 2, 0])
+    assert chunked((features, weight, None, target), 0.1, 2.5).correct == 2
+    assert plain((features, weight, None, target), 0.1, 2.5).correct == 2
 
 
 def test_a_frozen_projection_gets_no_gradient() -> None:

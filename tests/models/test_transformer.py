@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -198,6 +199,13 @@ def test_checkpointed_activations_change_nothing() -> None:
     torch.testing.assert_close(stock[1], stock[0], rtol=0.0, atol=0.0)
 
 
+def test_a_copy_of_a_checkpointed_model_trains() -> None:
+    model = make_model(checkpoint_activations=True, dropout=0.2)
+    expected = run(make_criterion(), model, make_sample())
+    actual = run(make_criterion(), copy.deepcopy(model), make_sample())
+    torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)
+
+
 def test_offloaded_activations_are_refused() -> None:
     with pytest.raises(ValueError, match="--offload-activations"):
         make_model(offload_activations=True)
@@ -208,21 +216,22 @@ def test_an_attention_that_cannot_be_exposed_is_refused() -> None:
 
     with pytest.raises(ValueError, match="bias_k/bias_v"):
         ExposedAttention.adopt(MultiheadAttention(4, 2, add_bias_kv=True))
+    own = type("OwnAttention", (MultiheadAttention,), {})(4, 2)
     with pytest.raises(ValueError, match="an attention of its own"):
-        ExposedAttention.adopt(ExposedAttention(4, 2))
+        ExposedAttention.adopt(own)
 
 
 @pytest.mark.parametrize(
-    "arch, width, layers",
+    "arch, width, ffn, heads, layers",
     [
-        ("lr_drop_transformer", 512, 6),
-        ("lr_drop_transformer_iwslt_de_en", 512, 6),
-        ("lr_drop_transformer_wmt_en_de", 512, 6),
-        ("lr_drop_transformer_vaswani_wmt_en_de_big", 1024, 6),
-        ("lr_drop_transformer_multi30k", 128, 4),
+        ("lr_drop_transformer", 512, 2048, 8, 6),
+        ("lr_drop_transformer_iwslt_de_en", 512, 1024, 4, 6),
+        ("lr_drop_transformer_wmt_en_de", 512, 2048, 8, 6),
+        ("lr_drop_transformer_vaswani_wmt_en_de_big", 1024, 4096, 16, 6),
+        ("lr_drop_transformer_multi30k", 128, 256, 4, 4),
     ],
 )
-def test_architectures(arch: str, width: int, layers: int) -> None:
+def test_architectures(arch: str, width: int, ffn: int, heads: int, layers: int) -> None:
     from argparse import Namespace
 
     from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
@@ -230,8 +239,7 @@ def test_architectures(arch: str, width: int, layers: int) -> None:
     args = Namespace(arch=arch)
     ARCH_CONFIG_REGISTRY[arch](args)
     assert ARCH_MODEL_REGISTRY[arch] is LRDropTransformer
-    assert (args.encoder_embed_dim, args.encoder_layers, args.decoder_layers) == (
-        width,
-        layers,
-        layers,
-    )
+    for stack in ("encoder", "decoder"):
+        names = ("embed_dim", "ffn_embed_dim", "attention_heads", "layers")
+        sizes = [getattr(args, f"{stack}_{name}") for name in names]
+        assert sizes == [width, ffn, heads, layers]
