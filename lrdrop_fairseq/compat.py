@@ -4,7 +4,8 @@
 imported before the command line is parsed, before a checkpoint is read, and again in every
 worker process.  Each repair is one function; its docstring says what breaks without it and
 which version of fairseq or torch makes it unnecessary.  A repair whose fault is absent does
-nothing.  None changes what a model computes; the last two change which sentences a run sees.
+nothing.  None changes what a model computes; :func:`keep_last_batch` and
+:func:`keep_batches_across_resume` change which sentences a run sees.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import collections
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +24,7 @@ import torch
 from fairseq import options
 from fairseq.data import data_utils
 from fairseq.distributed import utils as distributed_utils
+from fairseq.file_io import PathManager
 from fairseq.logging import meters
 from fairseq.tasks import FairseqTask
 from omegaconf.base import ContainerMetadata, Metadata
@@ -43,6 +46,7 @@ def apply() -> None:
     keep_bf16_off_the_tpu()
     keep_last_batch()
     keep_batches_across_resume()
+    copy_checkpoints_aside()
 
 
 def allow_checkpoint_classes() -> None:
@@ -201,6 +205,31 @@ def keep_batches_across_resume() -> None:
         return iterator
 
     _replace(FairseqTask, get_batch_iterator)
+
+
+def copy_checkpoints_aside() -> None:
+    """Let no copy of a checkpoint appear before it is complete.
+
+    fairseq saves a checkpoint aside and renames it, but then copies it to
+    ``checkpoint_last.pt`` and ``checkpoint_best.pt`` in place.  A run that is killed during the
+    copy leaves half a ``checkpoint_last.pt`` and cannot resume from it.
+
+    Ends with: a fairseq whose ``PathManager.copy`` renames (none so far).
+    """
+    original = PathManager.copy
+    if hasattr(original, _REPAIRED):
+        return
+
+    @functools.wraps(original)
+    def copy(src: str, dst: str, *args: Any, **kwargs: Any) -> Any:
+        if not PathManager.supports_rename(dst):
+            return original(src, dst, *args, **kwargs)
+        copied = original(src, f"{dst}.tmp", *args, **kwargs)
+        os.replace(f"{dst}.tmp", dst)
+        return copied
+
+    _replace(PathManager, copy)
+    PathManager.copy = staticmethod(copy)  # as it was
 
 
 def _replace(owner: Any, function: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ import collections
 import contextlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import torch.multiprocessing
 from fairseq import checkpoint_utils, options
 from fairseq.data import Dictionary, LanguagePairDataset, data_utils, indexed_dataset
 from fairseq.distributed import utils as distributed_utils
+from fairseq.file_io import PathManager
 from fairseq.logging import meters
 from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
@@ -265,7 +267,31 @@ def test_indices_may_be_a_generator() -> None:
     assert [list(batch) for batch in batches] == [list(range(8)), [8]]
 
 
-# --- all of them ---------------------------------------------------------------------------
+# --- copies of a checkpoint -----------------------------------------------------------------
+
+
+def test_a_copy_appears_when_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, last = tmp_path / "checkpoint_1_20.pt", tmp_path / "checkpoint_last.pt"
+    new.write_text("the new checkpoint")
+    last.write_text("the one before")
+    assert PathManager.copy(str(new), str(last), overwrite=True)
+    assert last.read_text() == new.read_text()
+    assert [path.name for path in tmp_path.glob("*.tmp")] == []
+
+    def killed_half_way(source: str, target: str) -> None:
+        Path(target).write_text(Path(source).read_text()[:5])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "copyfile", killed_half_way)
+    new.write_text("an even newer checkpoint")
+    with pytest.raises(KeyboardInterrupt):
+        PathManager.copy(str(new), str(last), overwrite=True)
+    assert last.read_text() == "the new checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        without(PathManager.copy)(str(new), str(last), overwrite=True)
+    assert last.read_text() == "an ev"
 
 
 # --- batches of a run that resumes ----------------------------------------------------------
@@ -296,17 +322,20 @@ def test_a_resumed_run_has_the_batches_of_the_one_it_continues() -> None:
     assert resumed != uninterrupted
 
 
+# --- all of them ---------------------------------------------------------------------------
+
+
 def test_a_second_apply_changes_nothing() -> None:
-    before = (
-        options.parse_args_and_arch,
-        data_utils.batch_by_size,
-        set(torch.serialization.get_safe_globals()),
-    )
+    def state() -> list[Any]:
+        return [
+            options.parse_args_and_arch,
+            data_utils.batch_by_size,
+            FairseqTask.get_batch_iterator,
+            PathManager.copy,
+            set(torch.serialization.get_safe_globals()),
+        ]
+
+    before = state()
     compat.apply()
-    after = (
-        options.parse_args_and_arch,
-        data_utils.batch_by_size,
-        set(torch.serialization.get_safe_globals()),
-    )
-    assert before == after
-    assert not hasattr(without(before[0]), "__wrapped__")
+    assert state() == before
+    assert not any(hasattr(without(function), "__wrapped__") for function in before[:-1])

@@ -124,7 +124,7 @@ def test_a_killed_run_resumes_to_the_last_bit(
         while not list(tmp_path.glob("checkpoint_*_20.pt")):
             assert run.poll() is None and time.monotonic() < deadline, Path(log.name).read_text()
             time.sleep(0.01)
-        # checkpoint_last.pt is a copy of it: fairseq makes it right afterwards.
+        # checkpoint_last.pt is a copy of it, which appears when it is complete.
         while not (tmp_path / "checkpoint_last.pt").exists():
             time.sleep(0.01)
         run.send_signal(signal.SIGKILL)
