@@ -85,7 +85,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
     @property
     def siamese(self) -> bool:
         """Whether any term is switched on, so that training takes two passes."""
-        return self.hidden_weight > 0 or self.attention_weight > 0 or self.output_weight > 0
+        return self._exposing or self.output_weight > 0
 
     @property
     def _exposing(self) -> bool:

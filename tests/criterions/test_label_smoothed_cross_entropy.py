@@ -317,6 +317,11 @@ def test_an_architecture_without_layer_states_is_refused_before_the_first_update
     run(make_criterion(**weights(0, 0, 1)), make_model("transformer"), make_sample())
 
 
+def test_an_unreduced_training_loss_is_refused() -> None:
+    with pytest.raises(ValueError, match="reduce=False"):
+        make_criterion()(make_model(dropout=0.1), make_sample(), reduce=False)
+
+
 def test_dropout_zero_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     criterion, model = make_criterion(), make_model(dropout=0.0)
     for _ in range(2):
