@@ -1,4 +1,4 @@
-"""fairseq's multi-head attention, able to expose its projected queries and keys."""
+"""fairseq's multi-head attention, able to expose what its attention maps are."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ import torch.nn.functional as F
 from fairseq.modules import MultiheadAttention
 from torch import Tensor
 
-from lrdrop_fairseq.layer_states import AttentionInputs
+from lrdrop_fairseq.layer_states import Attention, AttentionInputs, AttentionMap
+from lrdrop_fairseq.losses.attention import attention_probabilities
+
+# Up to this many keys a module's map is computed, used and recorded; beyond it is never formed.
+MOST_KEYS_OF_A_MAP = 256
 
 
 class ExposedAttention(MultiheadAttention):
-    """``MultiheadAttention`` that records :class:`AttentionInputs` while somebody listens.
+    """``MultiheadAttention`` that records its attention while somebody listens.
 
     While ``listener`` is None it *is* fairseq's module: same parameters, same code path. While
-    it is a list, every forward appends to it and computes the attention with
-    ``scaled_dot_product_attention``, so that no attention map is kept; fairseq's own path would
-    return maps averaged over heads and after dropout, and leave the fast kernel for it.
+    it is a list, every forward appends to it. A short sequence's probabilities are computed once,
+    for the output and for LR-Drop. With many keys they would take more memory than all else, so
+    the output comes from ``scaled_dot_product_attention``, and queries and keys are recorded.
+    fairseq's own path would return maps averaged over heads and after dropout.
     """
 
-    listener: list[AttentionInputs] | None = None
+    listener: list[Attention] | None = None
 
     @classmethod
     def adopt(cls, attention: MultiheadAttention) -> None:
@@ -77,9 +82,14 @@ class ExposedAttention(MultiheadAttention):
         k = self._split_heads(self.k_proj(key))
         v = self._split_heads(self.v_proj(value))
         mask = merge_masks(attn_mask, key_padding_mask, q.dtype)
-        self.listener.append(AttentionInputs(q, k, self.scaling, mask))
         dropout = self.dropout_module.p if self.training else 0.0
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        if k.size(2) <= MOST_KEYS_OF_A_MAP:
+            probabilities = attention_probabilities(q, k, self.scaling, mask)
+            self.listener.append(AttentionMap(probabilities, mask))
+            attended = F.dropout(probabilities, dropout).to(v.dtype) @ v
+        else:
+            self.listener.append(AttentionInputs(q, k, self.scaling, mask))
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         # B x H x T x D -> T x B x C
         attended = attended.permute(2, 0, 1, 3).flatten(start_dim=2)
         output: Tensor = self.out_proj(attended)

@@ -8,20 +8,36 @@ from torch import Tensor
 
 
 @dataclass
+class AttentionMap:
+    """The attention probabilities of one module, where they are small enough to be kept.
+
+    Attributes:
+        probabilities: B x H x T x S, per head and before attention dropout.
+        mask: additive, T x S or (B or 1) x 1 x (T or 1) x S, or None if every key is visible.
+    """
+
+    probabilities: Tensor
+    mask: Tensor | None
+
+
+@dataclass
 class AttentionInputs:
-    """What the attention map of one module follows from (see ``losses.attention``).
+    """What the attention map of one module follows from, where the map itself is too large.
 
     Attributes:
         query: B x H x T x D, projected, unscaled.
         key: B x H x S x D, projected.
         scale: factor of the scores.
-        mask: additive, T x S or (B or 1) x 1 x (T or 1) x S, or None if every key is visible.
+        mask: as of :class:`AttentionMap`.
     """
 
     query: Tensor
     key: Tensor
     scale: float
     mask: Tensor | None
+
+
+Attention = AttentionMap | AttentionInputs
 
 
 @dataclass
@@ -34,6 +50,6 @@ class LayerStates:
 
     encoder_hidden: list[Tensor] = field(default_factory=list)
     decoder_hidden: list[Tensor] = field(default_factory=list)
-    encoder_self_attention: list[AttentionInputs] = field(default_factory=list)
-    decoder_self_attention: list[AttentionInputs] = field(default_factory=list)
-    cross_attention: list[AttentionInputs] = field(default_factory=list)
+    encoder_self_attention: list[Attention] = field(default_factory=list)
+    decoder_self_attention: list[Attention] = field(default_factory=list)
+    cross_attention: list[Attention] = field(default_factory=list)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lrdrop_fairseq.layer_states import AttentionInputs, LayerStates
-from lrdrop_fairseq.losses.attention import attention_map_loss, attention_probabilities
+from lrdrop_fairseq.layer_states import Attention, AttentionMap, LayerStates
+from lrdrop_fairseq.losses.attention import attention_map_loss
+from lrdrop_fairseq.losses.attention_blockwise import blockwise_attention_loss
 from lrdrop_fairseq.losses.hidden import hidden_state_loss
 
 
@@ -29,18 +30,21 @@ def hidden_term(states: LayerStates, source_padding: Tensor, target_padding: Ten
 def attention_term(states: LayerStates, source_padding: Tensor, target_padding: Tensor) -> Tensor:
     """MHAR: mean over all attention modules of :func:`attention_map_loss`.
 
-    Arguments and result are those of :func:`hidden_term`; the tokens summed over are the queries.
+    Where queries and keys were recorded instead of the map, its blockwise twin. Arguments and
+    result are those of :func:`hidden_term`; the tokens summed over are the queries.
     """
-    modules: list[tuple[AttentionInputs, Tensor]] = []
+    modules: list[tuple[Attention, Tensor]] = []
     modules += [(inputs, source_padding) for inputs in states.encoder_self_attention]
     modules += [(inputs, target_padding) for inputs in states.decoder_self_attention]
     modules += [(inputs, target_padding) for inputs in states.cross_attention]
     return _mean([_module_loss(*module) for module in modules], source_padding)
 
 
-def _module_loss(inputs: AttentionInputs, query_padding: Tensor) -> Tensor:
-    probabilities = attention_probabilities(inputs.query, inputs.key, inputs.scale, inputs.mask)
-    return attention_map_loss(probabilities, query_padding, inputs.mask)
+def _module_loss(attention: Attention, query_padding: Tensor) -> Tensor:
+    if isinstance(attention, AttentionMap):
+        return attention_map_loss(attention.probabilities, query_padding, attention.mask)
+    inputs = (attention.query, attention.key, attention.scale)
+    return blockwise_attention_loss(*inputs, query_padding, attention.mask)
 
 
 def _mean(losses: list[Tensor], device_of: Tensor) -> Tensor:

@@ -1,4 +1,8 @@
-"""MHAR, multi-head attention regularization: the two passes must agree on every attention map."""
+"""MHAR, multi-head attention regularization: the two passes must agree on every attention map.
+
+This is the plain form, which needs the maps. :mod:`lrdrop_fairseq.losses.attention_blockwise`
+gives the same numbers without them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ def attention_probabilities(
         scores = torch.matmul(query.to(dtype) * scale, key.to(dtype).transpose(-1, -2))
         if mask is not None:
             # A finite number and not -inf: exp() of it is exactly 0 beside a visible key.
-            scores = scores + mask.to(dtype).clamp_min(torch.finfo(dtype).min / 2)
+            scores += mask.to(dtype).clamp_min(torch.finfo(dtype).min / 2)
         return scores.softmax(dim=-1)
 
 
@@ -55,18 +59,32 @@ def attention_map_loss(
     Returns:
         A scalar: the sum over non-padding queries (probabilities squared, no unit).
     """
-    first, second = halves(probabilities)
+    _, n_heads, _, n_keys = probabilities.shape
+    sizes = query_sizes(padding_mask, mask, n_heads, n_keys)
+    return map_distance(*halves(probabilities), sizes)
+
+
+def map_distance(first: Tensor, second: Tensor, sizes: Tensor) -> Tensor:
+    """Squared distance of two passes' maps, B x H x T x S, each query's divided by its size."""
     # Keys that a query may not see have probability 0 in both passes: they add nothing.
     # B x H x T x S -> B x T
     squared = F.mse_loss(first, second, reduction="none").sum(dim=(1, 3))
-    per_query = squared / (first.size(1) * visible_keys(probabilities, mask))
-    return per_query.masked_fill(padding_mask, 0.0).sum()
+    return (squared / sizes).sum()
 
 
-def visible_keys(probabilities: Tensor, mask: Tensor | None) -> Tensor:
+def query_sizes(padding_mask: Tensor, mask: Tensor | None, n_heads: int, n_keys: int) -> Tensor:
+    """Heads times visible keys of each query, what its mean runs over; infinite at padding: B x T.
+
+    Arguments as of :func:`attention_map_loss`, with the numbers of heads H and of keys S.
+    """
+    sizes = torch.full_like(padding_mask, n_heads, dtype=torch.float32)
+    return (sizes * visible_keys(mask, n_keys)).masked_fill(padding_mask, float("inf"))
+
+
+def visible_keys(mask: Tensor | None, n_keys: int) -> Tensor | int:
     """Number of keys that each query of pass 1 may see, at least 1: (B or 1) x (T or 1)."""
     if mask is None:
-        return probabilities.new_full((1, 1), probabilities.size(-1))
+        return n_keys
     # (2B or 1) x 1 x (T or 1) x S -> (2B or 1) x (T or 1)
     mask = mask[None, None] if mask.dim() == 2 else mask
     counts = (mask != float("-inf")).sum(dim=-1)[:, 0].clamp_min(1)

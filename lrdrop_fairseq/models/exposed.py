@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lrdrop_fairseq.attention import ExposedAttention
-from lrdrop_fairseq.layer_states import AttentionInputs, LayerStates
+from lrdrop_fairseq.layer_states import Attention, LayerStates
 
 
 class ExposesLayerStates:
@@ -94,7 +94,7 @@ def _record_outputs(transformer: Any, outputs: list[Tensor]) -> Iterator[None]:
 
 @contextmanager
 def _listen(
-    module: nn.Module, self_attention: list[AttentionInputs], cross_attention: list[AttentionInputs]
+    module: nn.Module, self_attention: list[Attention], cross_attention: list[Attention]
 ) -> Iterator[None]:
     """Let every attention module inside ``module`` record itself to one of the two lists."""
     exposed = [m for m in module.modules() if isinstance(m, ExposedAttention)]

@@ -147,11 +147,16 @@ def test_autocast_changes_nothing() -> None:
 
 
 def test_visible_keys_of_every_shape_of_mask() -> None:
-    maps = torch.zeros(4, 2, 3, 3)
     causal = torch.zeros(3, 3).masked_fill(torch.ones(3, 3).triu(1).bool(), -INF)
     padding = torch.tensor([[0.0, 0.0, -INF], [0.0, 0.0, 0.0]]).repeat(2, 1)[:, None, None]
-    assert visible_keys(maps, None).tolist() == [[3]]
-    assert visible_keys(maps, causal).tolist() == [[1, 2, 3]]
-    assert visible_keys(maps, padding).tolist() == [[2], [3]]
-    assert visible_keys(maps, causal + padding).tolist() == [[1, 2, 2], [1, 2, 3]]
-    assert visible_keys(maps, torch.full((3, 3), -INF)).tolist() == [[1, 1, 1]]
+
+    def count(mask: torch.Tensor) -> list[list[int]]:
+        counts = visible_keys(mask, 3)
+        assert isinstance(counts, torch.Tensor)
+        return counts.tolist()  # type: ignore[no-any-return]
+
+    assert visible_keys(None, 3) == 3
+    assert count(causal) == [[1, 2, 3]]
+    assert count(padding) == [[2], [3]]
+    assert count(causal + padding) == [[1, 2, 2], [1, 2, 3]]
+    assert count(torch.full((3, 3), -INF)) == [[1, 1, 1]]

@@ -10,7 +10,9 @@ import torch
 from fairseq.models.transformer import TransformerModel
 from fairseq.sequence_generator import SequenceGenerator
 
+from lrdrop_fairseq import attention
 from lrdrop_fairseq.attention import ExposedAttention
+from lrdrop_fairseq.layer_states import AttentionMap
 from lrdrop_fairseq.losses.attention import attention_probabilities
 from lrdrop_fairseq.models.exposed import record_layer_states
 from lrdrop_fairseq.models.transformer import LRDropTransformer
@@ -27,6 +29,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
 def variant(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture(params=[True, False], ids=["maps recorded", "queries and keys recorded"])
+def maps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Both things that an attention module can expose."""
+    if not request.param:
+        monkeypatch.setattr(attention, "MOST_KEYS_OF_A_MAP", 0)
     return request.param
 
 
@@ -78,8 +88,8 @@ def test_beam_search_is_token_identical(variant: Any) -> None:
 
 
 @pytest.mark.parametrize("left_pad", [False, True])
-def test_exposing_forward_computes_the_same(variant: Any, left_pad: bool) -> None:
-    """The SDPA path against fairseq's: output and gradients, dropout in front of and behind it."""
+def test_exposing_forward_computes_the_same(variant: Any, left_pad: bool, maps: bool) -> None:
+    """The exposing attention against fairseq's: output and gradients, with dropout around it."""
     sample = make_sample([(5, 4), (3, 7), (1, 1)], left_pad=left_pad)
     results = []
     for model, options in zip(pair(dropout=0.2, **variant), ({"expose_attention": True}, {})):
@@ -104,7 +114,7 @@ def test_hidden_states_are_the_layers_outputs(variant: Any) -> None:
     assert not states.encoder_self_attention and not states.cross_attention
 
 
-def test_attention_maps_are_fairseqs() -> None:
+def test_attention_maps_are_fairseqs(maps: bool) -> None:
     """Averaged over heads (all fairseq offers for self-attention) and, for cross, per head."""
     model, stock = pair(dropout=0.0)
     sample = make_sample()["net_input"]
@@ -134,11 +144,18 @@ def test_attention_maps_are_fairseqs() -> None:
     }
     assert sum(map(len, recorded.values())) == len(expected) == 2 + 3 + 3
     for name, modules in recorded.items():
-        for i, inputs in enumerate(modules):
-            maps = attention_probabilities(inputs.query, inputs.key, inputs.scale, inputs.mask)
+        for i, exposed in enumerate(modules):
+            assert isinstance(exposed, AttentionMap) == maps
+            probabilities = (
+                exposed.probabilities
+                if maps
+                else attention_probabilities(
+                    exposed.query, exposed.key, exposed.scale, exposed.mask
+                )
+            )
             theirs = expected[name.format(i)]
             # H x B x T x S for cross attention, B x T x S for self-attention
-            mine = maps.transpose(0, 1) if theirs.dim() == 4 else maps.mean(dim=1)
+            mine = probabilities.transpose(0, 1) if theirs.dim() == 4 else probabilities.mean(dim=1)
             torch.testing.assert_close(mine, theirs)
 
 
@@ -179,7 +196,7 @@ def test_training_goes_on_when_layerdrop_drops_every_layer() -> None:
     assert loss.isfinite() and log["hidden_loss"] == log["attention_loss"] == 0
 
 
-def test_checkpointed_activations_change_nothing() -> None:
+def test_checkpointed_activations_change_nothing(maps: bool) -> None:
     """Same seed, dropout everywhere: all terms and gradients, in double precision."""
     options = dict(dropout=0.2, attention_dropout=0.1, activation_dropout=0.1)
     results = [
