@@ -1,0 +1,176 @@
+"""The training steps that are compared, each with fairseq's own trainer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from fairseq import options
+from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.dataclass.configs import FairseqConfig
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.tasks.translation import TranslationTask
+from fairseq.trainer import Trainer
+
+from benchmarks.shapes import Shape, dictionary, make_batches
+from lrdrop_fairseq import attention
+from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as lr_drop
+from lrdrop_fairseq.siamese import duplicate
+
+_SMOOTHING = "--label-smoothing 0.1"
+_LR_DROP = f"--criterion lr_drop_label_smoothed_cross_entropy {_SMOOTHING}"
+_NO_TERMS = "--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0 --lr-drop-output-weight 0"
+
+# name: (what it is, criterion flags)
+CONTENDERS = {
+    "R0": (
+        "plain cross entropy",
+        f"--criterion label_smoothed_cross_entropy {_SMOOTHING}",
+    ),
+    "R1": (
+        "plain, batch twice",
+        f"--criterion label_smoothed_cross_entropy {_SMOOTHING}",
+    ),
+    "R1f": (
+        "plain, two passes, chunked output loss",
+        f"{_LR_DROP} {_NO_TERMS}",
+    ),
+    "R2": (
+        "fairseq's R-Drop",
+        f"--criterion label_smoothed_cross_entropy_with_rdrop {_SMOOTHING} --rdrop-alpha 5",
+    ),
+    "R3": ("LR-Drop, plain losses", _LR_DROP),
+    "R4": ("LR-Drop", _LR_DROP),
+}
+PHASES = ("forward", "losses", "backward", "optimizer")
+
+
+class TrainStep:
+    """One contender with a model, an optimizer and the fixed batches of its own."""
+
+    def __init__(self, name: str, shape: Shape, n_batches: int, flags: list[str]) -> None:
+        self._patches = _plain_forms if name == "R3" else _no_patch
+        config = _config(shape, CONTENDERS[name][1].split() + flags)
+        words = dictionary(shape.vocabulary)
+        batches = make_batches(shape, words, n_batches)
+        self.batches = [_twice(batch) for batch in batches] if name == "R1" else batches
+        self.resident = _resident_bytes("VmRSS")
+        torch.manual_seed(1)
+        task = TranslationTask(config.task, words, words)
+        criterion = task.build_criterion(config.criterion)
+        if name == "R1f":
+            criterion.__class__ = _two_plain_passes()
+        self.trainer = Trainer(config, task, task.build_model(config.model), criterion)
+        self._cuda = self.trainer.cuda
+
+    def run(self, batch: int) -> float:
+        """Seconds of one update on a batch, up to the end of its work on the device."""
+        self._wait()
+        start = time.perf_counter()
+        with self._patches():
+            self.trainer.train_step([self.batches[batch]])
+        self._wait()
+        return time.perf_counter() - start
+
+    def run_phases(self, batch: int) -> dict[str, float]:
+        """Seconds of each of ``PHASES`` in one update.
+
+        What the losses do on the way to the gradients counts as "losses" where the chunked
+        output loss computes them in its forward.
+        """
+        marks: dict[str, float] = {}
+        trainer = self.trainer
+
+        def mark(name: str) -> Callable[..., None]:
+            def write(*_: Any) -> None:
+                self._wait()
+                marks[name] = time.perf_counter()
+
+            return write
+
+        handles = [
+            trainer.model.register_forward_hook(mark("forward")),
+            trainer.criterion.register_forward_hook(mark("losses")),
+        ]
+        original = trainer.optimizer.backward
+
+        def backward(loss: torch.Tensor) -> None:
+            original(loss)
+            mark("backward")()
+
+        self._wait()
+        previous = time.perf_counter()
+        with mock.patch.object(trainer.optimizer, "backward", backward), self._patches():
+            trainer.train_step([self.batches[batch]])
+        mark("optimizer")()
+        for handle in handles:
+            handle.remove()
+        seconds = {}
+        for phase in PHASES:
+            seconds[phase], previous = marks[phase] - previous, marks[phase]
+        return seconds
+
+    def peak_bytes(self) -> int:
+        """Highest memory in use so far, without what Python, torch and the data take by themselves.
+
+        On a GPU of torch's allocator; on a CPU of the process, as the kernel counts it.
+        """
+        if self._cuda:
+            return torch.cuda.max_memory_allocated()
+        return _resident_bytes("VmHWM") - self.resident
+
+    def _wait(self) -> None:
+        if self._cuda:
+            torch.cuda.synchronize()
+
+
+def _config(shape: Shape, flags: list[str]) -> FairseqConfig:
+    common = ["data-is-made-here", "--task", "translation", "--max-tokens", str(shape.max_tokens)]
+    common += "--optimizer adam --lr 1e-4 --lr-scheduler fixed --log-format none".split()
+    common += [*shape.flags, *flags]
+    args = options.parse_args_and_arch(options.get_training_parser(), common)
+    return convert_namespace_to_omegaconf(args)
+
+
+def _twice(batch: dict[str, Any]) -> dict[str, Any]:
+    """The same sentences twice, as an ordinary batch."""
+    double = duplicate(batch)
+    double["target"] = torch.cat([batch["target"]] * 2)
+    return {**double, "ntokens": 2 * batch["ntokens"], "nsentences": 2 * batch["nsentences"]}
+
+
+def _two_plain_passes() -> type:
+    base: Any = CRITERION_REGISTRY["lr_drop_label_smoothed_cross_entropy"]
+
+    class TwoPlainPasses(base):
+        """LR-Drop without any term still takes both passes: the floor of what LR-Drop can cost."""
+
+        siamese = True
+
+    return TwoPlainPasses
+
+
+@contextmanager
+def _plain_forms() -> Iterator[None]:
+    """Let LR-Drop compute its losses as their formulas read."""
+    with (
+        mock.patch.object(lr_drop, "output_projection", lambda model: None),
+        mock.patch.object(attention, "MOST_KEYS_OF_A_MAP", float("inf")),
+    ):
+        yield
+
+
+@contextmanager
+def _no_patch() -> Iterator[None]:
+    yield
+
+
+def _resident_bytes(key: str) -> int:
+    """VmRSS (now) or VmHWM (highest so far) of this process, in bytes."""
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith(key))
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,87 @@
+"""The models and batches that the benchmarks measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from fairseq.data import Dictionary, LanguagePairDataset, data_utils
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A model, and the sentences of its batches.
+
+    Attributes:
+        flags: architecture and its options, as for fairseq-train.
+        vocabulary: size of the dictionary that source and target share.
+        source_length: median number of source tokens; lengths are log-normal around it.
+        target_length: likewise.
+        spread: standard deviation of the logarithm of the lengths.
+        max_tokens: of a batch, padding included, as fairseq's ``--max-tokens``.
+    """
+
+    flags: tuple[str, ...]
+    vocabulary: int
+    source_length: int
+    target_length: int
+    spread: float
+    max_tokens: int
+
+
+_TRANSLATION = ("--dropout", "0.3", "--share-all-embeddings")
+_BART_LAYERS = """
+    --arch lr_drop_transformer --share-all-embeddings --encoder-layers 2 --decoder-layers 2
+    --encoder-embed-dim 1024 --encoder-ffn-embed-dim 4096 --encoder-attention-heads 16
+    --decoder-attention-heads 16 --encoder-learned-pos --decoder-learned-pos
+    --layernorm-embedding --activation-fn gelu --dropout 0.1 --attention-dropout 0.1
+"""
+
+SHAPES = {
+    # Transformer-Tiny: 4+4 layers, d 128
+    "multi30k": Shape(
+        ("--arch", "lr_drop_transformer_multi30k", *_TRANSLATION), 9_712, 14, 14, 0.35, 4096
+    ),
+    # 6+6 layers, d 512, FFN 1024
+    "iwslt": Shape(
+        ("--arch", "lr_drop_transformer_iwslt_de_en", *_TRANSLATION), 10_000, 22, 22, 0.5, 4096
+    ),
+    # Transformer-base: 6+6 layers, d 512, FFN 2048
+    "wmt": Shape(
+        ("--arch", "lr_drop_transformer_wmt_en_de", *_TRANSLATION), 32_000, 28, 28, 0.5, 4096
+    ),
+    # 2+2 of BART-large's 12+12 layers, d 1024, FFN 4096; articles cut at 1,024 tokens
+    "summarization": Shape(tuple(_BART_LAYERS.split()), 50_264, 1024, 80, 0.1, 2048),
+}
+
+
+def dictionary(size: int) -> Dictionary:
+    words = Dictionary()
+    for i in range(size - len(words)):
+        words.add_symbol(f"w{i}")
+    return words
+
+
+def make_batches(shape: Shape, words: Dictionary, n_batches: int) -> list[dict[str, Any]]:
+    """Fixed batches, made by fairseq's own batching from random sentences sorted by length."""
+    generator = np.random.default_rng(1)
+    n_sentences = 4 * n_batches * (1 + shape.max_tokens // shape.target_length)
+
+    def sentences(median: int, longest: int) -> list[torch.Tensor]:
+        sizes = median * np.exp(shape.spread * generator.standard_normal(n_sentences))
+        sizes = sizes.round().clip(2, longest).astype(int)
+        rows = [generator.integers(words.nspecial, len(words), size) for size in sizes]
+        return [torch.tensor([*row[:-1], words.eos()]) for row in rows]
+
+    source = sentences(shape.source_length, 1024)
+    target = sentences(shape.target_length, 1024)
+    sizes = [np.array([len(row) for row in side]) for side in (source, target)]
+    dataset = LanguagePairDataset(source, sizes[0], words, target, sizes[1], words)
+    batches = data_utils.batch_by_size(
+        dataset.ordered_indices(), dataset.num_tokens_vec, max_tokens=shape.max_tokens
+    )
+    # Evenly spaced among the lengths, without the shortest and the longest.
+    chosen = np.linspace(0, len(batches) - 1, n_batches + 2).astype(int)[1:-1]
+    return [dataset.collater([dataset[i] for i in batches[k]]) for k in chosen]

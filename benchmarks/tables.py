@@ -1,0 +1,69 @@
+"""One table for people and one CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+
+@dataclass
+class Row:
+    """Median seconds, peak bytes and median seconds of each phase of a contender on a shape."""
+
+    shape: str
+    name: str
+    seconds: float
+    peak: int
+    phases: dict[str, float]
+
+
+# The contenders that the ratios refer to.
+BASES = ("R0", "R1f", "R2")
+
+
+def print_table(rows: list[Row]) -> None:
+    """Markdown, as the README shows it."""
+    lines = []
+    for row in rows:
+        line = {"shape": row.shape, "step": row.name, "seconds": f"{row.seconds:.3f}"}
+        line |= {f"/ {base}": _text(value) for base, value in _ratios(row, rows, "seconds").items()}
+        line["peak GiB"] = f"{row.peak / 2**30:.2f}"
+        line |= {f"mem / {base}": _text(x) for base, x in _ratios(row, rows, "peak").items()}
+        line |= {phase: f"{seconds:.3f}" for phase, seconds in row.phases.items()}
+        lines.append(line)
+    print("\n" + tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True))
+
+
+def write_csv(path: Path, rows: list[Row], machine: dict[str, str]) -> None:
+    """One line per shape and contender; complete or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for row in rows:
+        line: dict[str, object] = {"shape": row.shape, "step": row.name}
+        line |= {"seconds": row.seconds, "peak_bytes": row.peak}
+        line |= {f"time_over_{base}": x for base, x in _ratios(row, rows, "seconds").items()}
+        line |= {f"memory_over_{base}": x for base, x in _ratios(row, rows, "peak").items()}
+        lines.append(line | {f"{p}_seconds": s for p, s in row.phases.items()} | machine)
+    aside = path.with_suffix(".tmp")
+    with open(aside, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    os.replace(aside, path)
+
+
+def _ratios(row: Row, rows: list[Row], quantity: str) -> dict[str, float | None]:
+    """``quantity`` of a row over that of each base on the same shape; None if it did not run."""
+    bases = {other.name: other for other in rows if other.shape == row.shape}
+    return {
+        base: getattr(row, quantity) / getattr(bases[base], quantity) if base in bases else None
+        for base in BASES
+    }
+
+
+def _text(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
