@@ -30,6 +30,11 @@ What follows -- goes to fairseq-train as it is and overrules the preset. Example
                                                    the best checkpoint by BLEU on the validation set, not by
                                                    loss (slower; sentencepiece data: --eval-bleu-remove-bpe
                                                    sentencepiece)
+
+All visible GPUs of this machine are used. Several machines, or processes without a GPU, are started by torchrun:
+  torchrun --nproc-per-node 2 --no-python scripts/train.sh DATA --method lrdrop --preset multi30k --save-dir DIR
+On each of several machines, which share DATA and DIR, torchrun gets --nnodes 2 --rdzv-backend c10d
+--rdzv-endpoint FIRST_MACHINE:29500 too.
 USAGE
 }
 
@@ -57,6 +62,14 @@ if [[ -z "$save_dir" ]]; then usage_error "--save-dir is missing"; fi
 for flag in "${extra[@]}"; do
     if [[ "$flag" =~ ^--(save-dir|seed)(=|$) ]]; then usage_error "give ${flag%%=*} before --"; fi
 done
+
+# Under torchrun every process runs this script. The first one (rank 0) keeps train.json and train.log and
+# prints the notes; the others check what it checks, so that all of them refuse together.
+rank=0 processes=1
+if [[ -n "${MASTER_ADDR:-}" && -n "${MASTER_PORT:-}" && -n "${RANK:-}" && -n "${WORLD_SIZE:-}" ]]; then
+    rank="$RANK" processes="$WORLD_SIZE"
+fi
+if ((rank > 0)); then note() { :; }; fi
 
 # What the three presets share: the Transformer's usual optimization, one embedding table for both
 # languages and the output, and a checkpoint per epoch of which the last ten stay (evaluate.sh averages them).
@@ -121,8 +134,9 @@ command -v fairseq-train >/dev/null ||
 
 # Checks the data directory, writes DIR/train.json or refuses a DIR where something else was trained, and
 # prints the two languages.
-languages="$(python "$ROOT/scripts/train_record.py" "$data" "$save_dir" \
-    --method "$method" --preset "$preset" --seed "$seed")" || exit 1
+record_flags=(--method "$method" --preset "$preset" --seed "$seed")
+if ((rank > 0)); then record_flags+=(--check-only); fi
+languages="$(python "$ROOT/scripts/train_record.py" "$data" "$save_dir" "${record_flags[@]}")" || exit 1
 read -r source_lang target_lang <<<"$languages"
 task_flags+=(--source-lang "$source_lang" --target-lang "$target_lang")
 
@@ -130,13 +144,17 @@ task_flags+=(--source-lang "$source_lang" --target-lang "$target_lang")
 if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
 log_flags=(--log-format "$log_format" --log-interval "$log_interval")
 
-precision_flags=()
-if [[ "$half_precision" == yes ]]; then
+device_flags=()
+if [[ "$half_precision" == yes ]] || ((processes > 1)); then
     cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
-    if [[ "$cuda" == True ]]; then
-        precision_flags=(--fp16)
-    else
+    if [[ "$cuda" == True && "$half_precision" == yes ]]; then
+        device_flags=(--fp16)
+    elif [[ "$cuda" == False && "$half_precision" == yes ]]; then
         note "no CUDA device: training in float32 on the CPU, where preset '$preset' will take very long"
+    fi
+    if [[ "$cuda" == False ]] && ((processes > 1)); then
+        note "no CUDA device: $processes processes on CPUs, with --distributed-backend gloo"
+        device_flags+=(--distributed-backend gloo)
     fi
 fi
 
@@ -146,11 +164,11 @@ else
     note "starting from scratch (no checkpoint_last.pt in $save_dir)"
 fi
 
-# fairseq itself starts one process per visible GPU; another launcher would be put in front here.
+# Without torchrun, fairseq itself starts one process per visible GPU.
 command_line=(
     fairseq-train "$data" --user-dir "$ROOT/lrdrop_fairseq" --seed "$seed"
     "${task_flags[@]}" "${model_flags[@]}" "${loss_flags[@]}"
-    "${optimizer_flags[@]}" "${schedule_flags[@]}" "${batch_flags[@]}" "${precision_flags[@]}"
+    "${optimizer_flags[@]}" "${schedule_flags[@]}" "${batch_flags[@]}" "${device_flags[@]}"
     "${checkpoint_flags[@]}" "${log_flags[@]}" "${extra[@]}"
 )
 note "training $arch ($source_lang-$target_lang, method $method); log: $save_dir/train.log"
@@ -158,4 +176,6 @@ note "command: $(printf '%q ' "${command_line[@]}")"
 
 # exec: a signal sent to this script reaches fairseq. The log is a copy of the standard output, kept by tee
 # because fairseq's --log-file repeats every line of epoch N N times; the progress bar goes to standard error.
+# The statistics are those of all processes and come from rank 0; of the others only warnings and errors are left.
+if ((rank > 0)); then exec "${command_line[@]}" >&2; fi
 exec "${command_line[@]}" > >(exec tee -a -i -- "$save_dir/train.log")

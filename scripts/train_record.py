@@ -1,7 +1,8 @@
 """Keeps SAVE_DIR/train.json: what is trained there, so that no second run mixes in something else.
 
 Used by train.sh. Prints "SOURCE TARGET", the two languages, on success; on failure prints what is
-wrong on standard error and exits with status 1.
+wrong on standard error and exits with status 1. With --check-only it says the same and writes
+nothing: for all processes of a run but the first, which may be faster or slower than they are.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def languages(data: Path) -> tuple[str, str]:
     return source, target
 
 
-def keep(save_dir: Path, record: dict[str, object]) -> None:
-    """Write the record, or RecordError when SAVE_DIR holds a run with another one."""
+def check(save_dir: Path, record: dict[str, object]) -> None:
+    """RecordError when SAVE_DIR holds a run with another record, or with none."""
     path = save_dir / "train.json"
     if path.is_file():
         before = read_json(path)
@@ -65,12 +66,18 @@ def keep(save_dir: Path, record: dict[str, object]) -> None:
                 f"({'; '.join(differ)}): give another --save-dir, or delete the folder if that run "
                 "is not needed"
             )
-        return
-    if (save_dir / "checkpoint_last.pt").is_file():
+    elif (save_dir / "checkpoint_last.pt").is_file():
         raise RecordError(
             f"{save_dir} holds a checkpoint_last.pt but no train.json, so it is not known what was "
             "trained there: give another --save-dir"
         )
+
+
+def keep(save_dir: Path, record: dict[str, object]) -> None:
+    """Write the record, which has been checked, unless it is there."""
+    path = save_dir / "train.json"
+    if path.is_file():
+        return
     save_dir.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".json.part")
     aside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -84,18 +91,19 @@ def main() -> int:
     parser.add_argument("--method", required=True)
     parser.add_argument("--preset", required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--check-only", action="store_true")
     options = parser.parse_args()
     try:
         source, target = languages(options.data)
-        keep(
-            options.save_dir,
-            {
-                "method": options.method,
-                "preset": options.preset,
-                "seed": options.seed,
-                "data": str(options.data.resolve()),
-            },
-        )
+        record = {
+            "method": options.method,
+            "preset": options.preset,
+            "seed": options.seed,
+            "data": str(options.data.resolve()),
+        }
+        check(options.save_dir, record)
+        if not options.check_only:
+            keep(options.save_dir, record)
     except (RecordError, OSError) as error:
         print(f"train.sh: error: {error}", file=sys.stderr)
         return 1
