@@ -20,7 +20,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 from fairseq import checkpoint_utils, options
-from fairseq.data import Dictionary, LanguagePairDataset, data_utils, indexed_dataset
+from fairseq.data import LanguagePairDataset, data_utils
 from fairseq.dataclass.configs import DistributedTrainingConfig, FairseqConfig
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
@@ -30,7 +30,7 @@ from fairseq.tasks import FairseqTask
 from omegaconf import OmegaConf
 
 from lrdrop_fairseq import compat
-from tests.toy import make_task
+from tests.toy import make_task, write_data
 
 PLUGIN = Path(compat.__file__).parent
 TRAIN = (
@@ -210,23 +210,8 @@ def test_overrides_stay_those_given() -> None:
 # --- a real run: --bf16 trains on a CPU, and its checkpoint loads --------------------------
 
 
-def write_data(folder: Path) -> None:
-    """Binarized sentence pairs, 10 for training and 5 for validation."""
-    folder.mkdir()
-    dictionary = Dictionary()
-    rows = [[dictionary.add_symbol(f"w{(i * j) % 7}") for j in range(1, 5)] for i in range(10)]
-    for language in ("de", "en"):
-        dictionary.save(str(folder / f"dict.{language}.txt"))
-        for split, count in (("train", 10), ("valid", 5)):
-            prefix = folder / f"{split}.de-en.{language}"
-            builder = indexed_dataset.make_builder(f"{prefix}.bin", "mmap", len(dictionary))
-            for row in rows[:count]:
-                builder.add_item(torch.IntTensor([*row, dictionary.eos()]))
-            builder.finalize(f"{prefix}.idx")
-
-
 def test_bf16_trains_and_its_checkpoint_loads(tmp_path: Path) -> None:
-    write_data(tmp_path / "data")
+    write_data(tmp_path / "data", {"train": [(4, 4)] * 10, "valid": [(4, 4)] * 5})
     code = "from fairseq_cli.train import cli_main; cli_main()"
     command = [sys.executable, "-c", code, "data", *TRAIN, "--bf16", "--user-dir", str(PLUGIN)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

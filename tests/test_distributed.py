@@ -15,12 +15,12 @@ import pytest
 import torch
 import torch.multiprocessing
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-from fairseq.data import Dictionary, indexed_dataset
 from fairseq.models import register_model, register_model_architecture
 from fairseq_cli.train import cli_main
 
 from lrdrop_fairseq.models.transformer import LRDropTransformer
 from lrdrop_fairseq.siamese import halves
+from tests.toy import write_data
 
 LOGGED = ("loss", "nll_loss", "hidden_loss", "attention_loss", "output_loss")
 FLAGS = (
@@ -62,19 +62,8 @@ def perturb(layer: Any, inputs: tuple[Any, ...]) -> Any:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """8 sentence pairs of 8 different lengths: no two batches have as many tokens."""
-    folder = tmp_path_factory.mktemp("data")
-    dictionary = Dictionary()
-    words = [dictionary.add_symbol(f"w{i}") for i in range(20)]
-    for language, step in (("de", 3), ("en", 7)):
-        dictionary.save(str(folder / f"dict.{language}.txt"))
-        prefix = folder / f"train.de-en.{language}"
-        builder = indexed_dataset.make_builder(f"{prefix}.bin", "mmap", len(dictionary))
-        for i in range(8):
-            length = 2 + i if language == "en" else 11 - i
-            sentence = [words[(i + step * j) % len(words)] for j in range(length)]
-            builder.add_item(torch.IntTensor([*sentence, dictionary.eos()]))
-        builder.finalize(f"{prefix}.idx")
-    return folder
+    lengths = [(11 - i, 2 + i) for i in range(8)]
+    return write_data(tmp_path_factory.mktemp("data"), {"train": lengths})
 
 
 def _train(rank: int, n_processes: int, folder: str, flags: list[str]) -> None:

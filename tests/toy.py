@@ -1,14 +1,15 @@
-"""A tiny translation task, its models and batches, built in memory for the tests."""
+"""A tiny translation task, its models, batches and binarized data for the tests."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, indexed_dataset
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
@@ -87,6 +88,27 @@ def make_sample(
         },
         "target": collate(targets),
     }
+
+
+def write_data(folder: Path, lengths: Mapping[str, Sequence[tuple[int, int]]]) -> Path:
+    """Write a binarized German-English data set and return its folder.
+
+    ``lengths``: for each subset the (source, target) lengths of its sentences, without eos.
+    """
+    folder.mkdir(exist_ok=True)
+    dictionary = make_task().source_dictionary
+    n_words = len(dictionary) - dictionary.nspecial
+    for side, language in enumerate(("de", "en")):
+        dictionary.save(str(folder / f"dict.{language}.txt"))
+        for subset, pairs in lengths.items():
+            prefix = folder / f"{subset}.de-en.{language}"
+            builder = indexed_dataset.make_builder(f"{prefix}.bin", "mmap", len(dictionary))
+            for i, pair in enumerate(pairs):
+                words = [(i + (3 + 4 * side) * j) % n_words for j in range(pair[side])]
+                sentence = [dictionary.nspecial + word for word in words]
+                builder.add_item(torch.IntTensor([*sentence, dictionary.eos()]))
+            builder.finalize(f"{prefix}.idx")
+    return folder
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
