@@ -245,7 +245,8 @@ def follow_torchrun() -> None:
     another machine's numbering when machines differ.  Here torchrun says how many processes
     there are, and the device is ``LOCAL_RANK``, modulo the number of GPUs that the process sees
     (device 0 where it sees but one).  ``fairseq-hydra-train`` imports the plugin too late for
-    this repair: there, set ``distributed_training.distributed_world_size``.
+    this repair: there, on machines with one GPU each, set
+    ``distributed_training.distributed_world_size``.
 
     Ends with: a fairseq whose ``infer_init_method`` asks the environment first (none so far).
     """

@@ -135,6 +135,7 @@ def test_every_process_refuses(
     environment: dict[str, str], data: Path, tmp_path: Path, rank: int
 ) -> None:
     environment |= dict(MASTER_ADDR="a", MASTER_PORT="1", WORLD_SIZE="2", RANK=str(rank))
+    executable(tmp_path / "bin" / "fairseq-train", NO_TRAINING)
     (tmp_path / "train.json").write_text('{"method": "rdrop"}')
     command = (ROOT / "scripts" / "train.sh", data, "--method", "plain", "--preset", "multi30k")
     done = run(environment, *command, "--save-dir", tmp_path)
