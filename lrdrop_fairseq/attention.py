@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,21 +14,32 @@ from torch import Tensor
 from lrdrop_fairseq.layer_states import Attention, AttentionInputs, AttentionMap
 from lrdrop_fairseq.losses.attention import attention_probabilities
 
-# Up to this many keys a module's map is computed, used and recorded; beyond it is never formed.
-MOST_KEYS_OF_A_MAP = 256
+# The largest map of a sentence and head, queries times keys, that is ever formed: 362 x 362.
+LARGEST_MAP = 1 << 17
+
+
+@dataclass
+class Listener:
+    """Keeps what ``function`` makes of each attention it hears, in ``results``."""
+
+    function: Callable[[Attention], Any]
+    results: list[Any]
+
+    def hear(self, attention: Attention) -> None:
+        self.results.append(self.function(attention))
 
 
 class ExposedAttention(MultiheadAttention):
-    """``MultiheadAttention`` that records its attention while somebody listens.
+    """``MultiheadAttention`` that tells its attention to a listener.
 
     While ``listener`` is None it *is* fairseq's module: same parameters, same code path. While
-    it is a list, every forward appends to it. A short sequence's probabilities are computed once,
-    for the output and for LR-Drop. With many keys they would take more memory than all else, so
-    the output comes from ``scaled_dot_product_attention``, and queries and keys are recorded.
-    fairseq's own path would return maps averaged over heads and after dropout.
+    there is one, the probabilities of a small map are computed once, for the output and for the
+    listener. A large one would take more memory than all else, so the output comes from
+    ``scaled_dot_product_attention``, and the listener gets queries and keys. fairseq's own path
+    would return maps averaged over heads and after dropout.
     """
 
-    listener: list[Attention] | None = None
+    listener: Listener | None = None
 
     @classmethod
     def adopt(cls, attention: MultiheadAttention) -> None:
@@ -62,7 +75,7 @@ class ExposedAttention(MultiheadAttention):
         before_softmax: bool = False,
         need_head_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """See fairseq. While recording, no attention weights are returned."""
+        """See fairseq. With a listener, no attention weights are returned."""
         if self.listener is None:
             return super().forward(  # type: ignore[no-any-return]
                 query,
@@ -82,13 +95,13 @@ class ExposedAttention(MultiheadAttention):
         k = self._split_heads(self.k_proj(key))
         v = self._split_heads(self.v_proj(value))
         mask = merge_masks(attn_mask, key_padding_mask, q.dtype)
-        dropout = self.dropout_module.p if self.training else 0.0
-        if k.size(2) <= MOST_KEYS_OF_A_MAP:
+        if q.size(2) * k.size(2) <= LARGEST_MAP:
             probabilities = attention_probabilities(q, k, self.scaling, mask)
-            self.listener.append(AttentionMap(probabilities, mask))
-            attended = F.dropout(probabilities, dropout).to(v.dtype) @ v
+            self.listener.hear(AttentionMap(probabilities, mask))
+            attended = self.dropout_module(probabilities).to(v.dtype) @ v
         else:
-            self.listener.append(AttentionInputs(q, k, self.scaling, mask))
+            self.listener.hear(AttentionInputs(q, k, self.scaling, mask))
+            dropout = self.dropout_module.p if self.training else 0.0
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         # B x H x T x D -> T x B x C
         attended = attended.permute(2, 0, 1, 3).flatten(start_dim=2)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 
 @dataclass
 class AttentionMap:
-    """The attention probabilities of one module, where they are small enough to be kept.
+    """The attention probabilities of one module, where they are small enough to be formed.
 
     Attributes:
         probabilities: B x H x T x S, per head and before attention dropout.
@@ -42,14 +43,15 @@ Attention = AttentionMap | AttentionInputs
 
 @dataclass
 class LayerStates:
-    """States of the layers that ran in one forward, in their order.
+    """What a function made of each layer that ran in one forward, in their order.
 
-    Layers that LayerDrop left out are missing: both siamese passes share one forward, so both
-    lack the same ones. Hidden states are T x B x C, fairseq's time-first layout.
+    The function of the hidden states gets a layer's output, T x B x C, fairseq's time-first
+    layout; that of the attention an :data:`Attention`. Layers that LayerDrop left out are
+    missing: both siamese passes share one forward, so both lack the same ones.
     """
 
-    encoder_hidden: list[Tensor] = field(default_factory=list)
-    decoder_hidden: list[Tensor] = field(default_factory=list)
-    encoder_self_attention: list[Attention] = field(default_factory=list)
-    decoder_self_attention: list[Attention] = field(default_factory=list)
-    cross_attention: list[Attention] = field(default_factory=list)
+    encoder_hidden: list[Any] = field(default_factory=list)
+    decoder_hidden: list[Any] = field(default_factory=list)
+    encoder_self_attention: list[Any] = field(default_factory=list)
+    decoder_self_attention: list[Any] = field(default_factory=list)
+    cross_attention: list[Any] = field(default_factory=list)

@@ -1,4 +1,9 @@
-"""The hidden and the attention term of a whole model, from the states that its layers exposed."""
+"""The hidden and the attention term of a whole model, from what its layers exposed.
+
+Each layer's distance is computed while the model runs, and not afterwards from recorded
+states: autograd then goes back through it when it comes to that layer,
+instead of through the distances of all layers first, whose gradients would wait side by side.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +11,47 @@ import torch
 from torch import Tensor
 
 from lrdrop_fairseq.layer_states import Attention, AttentionMap, LayerStates
-from lrdrop_fairseq.losses.attention import attention_map_loss
-from lrdrop_fairseq.losses.attention_blockwise import blockwise_attention_loss
-from lrdrop_fairseq.losses.hidden import hidden_state_loss
+from lrdrop_fairseq.losses.attention import attention_map_distance
+from lrdrop_fairseq.losses.attention_blockwise import blockwise_attention_distance
 
 
 def hidden_term(states: LayerStates, source_padding: Tensor, target_padding: Tensor) -> Tensor:
-    """HSR: mean over all encoder and decoder layers of :func:`hidden_state_loss`.
+    """HSR: mean over all encoder and decoder layers of the distances, summed over tokens.
 
     Args:
-        states: of one forward on ``[x; x]``.
+        states: of one forward on ``[x; x]``, which exposed ``hidden_state_distance``.
         source_padding: B x S, True at padding.
         target_padding: B x T, True at padding.
 
     Returns:
-        A scalar, summed over tokens; 0 if LayerDrop left out every layer.
+        A scalar, summed over non-padding tokens; 0 if LayerDrop left out every layer.
     """
-    layers = [(state, source_padding) for state in states.encoder_hidden]
-    layers += [(state, target_padding) for state in states.decoder_hidden]
-    return _mean([hidden_state_loss(*layer) for layer in layers], source_padding)
+    layers = [(distance, source_padding) for distance in states.encoder_hidden]
+    layers += [(distance, target_padding) for distance in states.decoder_hidden]
+    return _mean_of_sums(layers, source_padding)
 
 
 def attention_term(states: LayerStates, source_padding: Tensor, target_padding: Tensor) -> Tensor:
-    """MHAR: mean over all attention modules of :func:`attention_map_loss`.
+    """MHAR: mean over all attention modules of the distances, summed over queries.
 
-    Where queries and keys were recorded instead of the map, its blockwise twin. Arguments and
-    result are those of :func:`hidden_term`; the tokens summed over are the queries.
+    Arguments and result are those of :func:`hidden_term`, with :func:`attention_distance` exposed.
     """
-    modules: list[tuple[Attention, Tensor]] = []
-    modules += [(inputs, source_padding) for inputs in states.encoder_self_attention]
-    modules += [(inputs, target_padding) for inputs in states.decoder_self_attention]
-    modules += [(inputs, target_padding) for inputs in states.cross_attention]
-    return _mean([_module_loss(*module) for module in modules], source_padding)
+    modules = [(distance, source_padding) for distance in states.encoder_self_attention]
+    modules += [(distance, target_padding) for distance in states.decoder_self_attention]
+    modules += [(distance, target_padding) for distance in states.cross_attention]
+    return _mean_of_sums(modules, source_padding)
 
 
-def _module_loss(attention: Attention, query_padding: Tensor) -> Tensor:
-    if isinstance(attention, AttentionMap):
-        return attention_map_loss(attention.probabilities, query_padding, attention.mask)
-    inputs = (attention.query, attention.key, attention.scale)
-    return blockwise_attention_loss(*inputs, query_padding, attention.mask)
-
-
-def _mean(losses: list[Tensor], device_of: Tensor) -> Tensor:
-    if not losses:
+def _mean_of_sums(parts: list[tuple[Tensor, Tensor]], device_of: Tensor) -> Tensor:
+    """Mean of the sums of B x T distances over what is no padding."""
+    if not parts:
         return torch.zeros((), device=device_of.device)
-    return torch.stack(losses).mean()
+    return torch.stack([distance.masked_fill(mask, 0.0).sum() for distance, mask in parts]).mean()
+
+
+def attention_distance(attention: Attention) -> Tensor:
+    """Squared distance of one module's maps in the two passes: B x T."""
+    if isinstance(attention, AttentionMap):
+        return attention_map_distance(attention.probabilities, attention.mask)
+    inputs = (attention.query, attention.key, attention.scale, attention.mask)
+    return blockwise_attention_distance(*inputs)

@@ -13,7 +13,8 @@ from fairseq.data import Dictionary, indexed_dataset
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-import lrdrop_fairseq  # noqa: F401  registers the architectures and the criterion
+# Registers the architectures and the criterion.
+from lrdrop_fairseq import dropout
 
 VOCABULARY = 31
 SIZES = dict(
@@ -109,6 +110,13 @@ def write_data(folder: Path, lengths: Mapping[str, Sequence[tuple[int, int]]]) -
                 builder.add_item(torch.IntTensor([*sentence, dictionary.eos()]))
             builder.finalize(f"{prefix}.idx")
     return folder
+
+
+def draw_dropout_as_fairseq(monkeypatch: Any) -> None:
+    """Let an exposing model drop what fairseq's drops with the same seed."""
+    monkeypatch.setattr(
+        dropout, "keep_mask", lambda x, p: torch.empty_like(x).bernoulli_(1 - p).bool()
+    )
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:

@@ -16,7 +16,8 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from lrdrop_fairseq.criterions import checks
-from lrdrop_fairseq.layer_terms import attention_term, hidden_term
+from lrdrop_fairseq.layer_terms import attention_distance, attention_term, hidden_term
+from lrdrop_fairseq.losses.hidden import hidden_state_distance
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
 from lrdrop_fairseq.losses.output_chunked import chunked_output_terms
 from lrdrop_fairseq.output_layer import (
@@ -141,11 +142,11 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
     def _run(self, model: Any, sample: dict[str, Any]) -> tuple[OutputTerms, dict[str, Any]]:
         """One forward on ``[x; x]``: its output terms and the ``extra`` dictionary."""
         projection = output_projection(model)
-        options: dict[str, bool] = {}
+        options: dict[str, Any] = {}
         if self.hidden_weight > 0:
-            options["expose_hidden"] = True
+            options["expose_hidden"] = hidden_state_distance
         if self.attention_weight > 0:
-            options["expose_attention"] = True
+            options["expose_attention"] = attention_distance
         if projection is not None:
             options["features_only"] = True
         net_output = model(**sample["net_input"], **options)

@@ -40,52 +40,52 @@ def attention_probabilities(
         return scores.softmax(dim=-1)
 
 
-def attention_map_loss(
-    probabilities: Tensor, padding_mask: Tensor, mask: Tensor | None = None
-) -> Tensor:
+def attention_map_distance(probabilities: Tensor, mask: Tensor | None = None) -> Tensor:
     r"""Squared distance of one module's attention maps in the two passes (LR-Drop paper, MHAR).
 
     .. math::
-        \sum_{t\ \text{not padding}} \frac{1}{H\,|K_t|} \sum_{h} \sum_{s \in K_t}
-        (A^1_{hts} - A^2_{hts})^2
+        \frac{1}{H\,|K_t|} \sum_{h} \sum_{s \in K_t} (A^1_{hts} - A^2_{hts})^2
 
-    where :math:`K_t` is the set of keys that query :math:`t` may see.
+    for each query t, where :math:`K_t` is the set of keys that it may see.
 
     Args:
         probabilities: 2B x H x T x S, see :func:`attention_probabilities`.
-        padding_mask: B x T, True where the *query* is padding.
         mask: the module's additive mask of shape T x S or (2B or 1) x 1 x (T or 1) x S.
 
     Returns:
-        A scalar: the sum over non-padding queries (probabilities squared, no unit).
+        B x T (probabilities squared, no unit), padding included.
     """
-    _, n_heads, _, n_keys = probabilities.shape
-    sizes = query_sizes(padding_mask, mask, n_heads, n_keys)
-    return map_distance(*halves(probabilities), sizes)
+    first, second = halves(probabilities)
+    return mean_distance(first, second, mask_of_one_pass(mask))
 
 
-def map_distance(first: Tensor, second: Tensor, sizes: Tensor) -> Tensor:
-    """Squared distance of two passes' maps, B x H x T x S, each query's divided by its size."""
+def mean_distance(first: Tensor, second: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over heads and visible keys of the squared difference: B x H x T x S -> B x T.
+
+    Args:
+        first, second: the two passes' maps.
+        mask: see :func:`mask_of_one_pass`.
+    """
     # Keys that a query may not see have probability 0 in both passes: they add nothing.
-    # B x H x T x S -> B x T
     squared = F.mse_loss(first, second, reduction="none").sum(dim=(1, 3))
-    return (squared / sizes).sum()
+    return squared / (first.size(1) * visible_keys(mask, first.size(-1)))
 
 
-def query_sizes(padding_mask: Tensor, mask: Tensor | None, n_heads: int, n_keys: int) -> Tensor:
-    """Heads times visible keys of each query, what its mean runs over; infinite at padding: B x T.
-
-    Arguments as of :func:`attention_map_loss`, with the numbers of heads H and of keys S.
-    """
-    sizes = torch.full_like(padding_mask, n_heads, dtype=torch.float32)
-    return (sizes * visible_keys(mask, n_keys)).masked_fill(padding_mask, float("inf"))
+def mask_of_one_pass(mask: Tensor | None) -> Tensor | None:
+    """T x S or (2B or 1) x 1 x (T or 1) x S -> (B or 1) x 1 x (T or 1) x S."""
+    if mask is None:
+        return None
+    mask = mask[None, None] if mask.dim() == 2 else mask
+    return mask if mask.size(0) == 1 else halves(mask)[0]
 
 
 def visible_keys(mask: Tensor | None, n_keys: int) -> Tensor | int:
-    """Number of keys that each query of pass 1 may see, at least 1: (B or 1) x (T or 1)."""
+    """Number of keys that each query may see, at least 1: (B or 1) x (T or 1).
+
+    Args:
+        mask: see :func:`mask_of_one_pass`; None if all ``n_keys`` are visible.
+        n_keys: S.
+    """
     if mask is None:
         return n_keys
-    # (2B or 1) x 1 x (T or 1) x S -> (2B or 1) x (T or 1)
-    mask = mask[None, None] if mask.dim() == 2 else mask
-    counts = (mask != float("-inf")).sum(dim=-1)[:, 0].clamp_min(1)
-    return counts if counts.size(0) == 1 else halves(counts)[0]
+    return (mask != float("-inf")).sum(dim=-1)[:, 0].clamp_min(1)

@@ -10,73 +10,68 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from lrdrop_fairseq.losses.attention import (
-    attention_probabilities,
-    map_distance,
-    query_sizes,
-)
-from lrdrop_fairseq.siamese import halves
+from lrdrop_fairseq.losses.attention import attention_probabilities, mask_of_one_pass, mean_distance
 
 # Probabilities of one block, both passes together. A GPU needs enough of them to fill its cores.
 CPU_BLOCK_PROBABILITIES = 1 << 21
 GPU_BLOCK_PROBABILITIES = 1 << 26
 
 
-def blockwise_attention_loss(
-    query: Tensor, key: Tensor, scale: float, padding_mask: Tensor, mask: Tensor | None = None
+def blockwise_attention_distance(
+    query: Tensor, key: Tensor, scale: float, mask: Tensor | None = None
 ) -> Tensor:
-    """Same number as :func:`~lrdrop_fairseq.losses.attention.attention_map_loss`, from q and k.
+    """:func:`~lrdrop_fairseq.losses.attention.attention_map_distance`, from queries and keys.
 
     Args:
         query: 2B x H x T x D, projected, not yet scaled.
         key: 2B x H x S x D, projected.
         scale: factor of the scores.
-        padding_mask: B x T, True where the *query* is padding.
         mask: additive, T x S or (2B or 1) x 1 x (T or 1) x S, the same in both passes.
 
     Returns:
-        A scalar: the sum over non-padding queries (probabilities squared, no unit).
+        B x T (probabilities squared, no unit), padding included.
     """
-    n_sentences, n_queries = padding_mask.shape
-    n_heads, n_keys = key.shape[1:3]
-    sizes = query_sizes(padding_mask, mask, n_heads, n_keys)
-    per_query = 2 * n_heads * n_keys
-    budget = CPU_BLOCK_PROBABILITIES if query.device.type == "cpu" else GPU_BLOCK_PROBABILITIES
-    n_rows = min(n_queries, max(1, budget // per_query))
-    # Whole sentences together where they are short.
-    n_batch = min(n_sentences, max(1, budget // (per_query * n_queries)))
-
+    # 2B x H x T x D -> 2 x B x H x T x D
+    queries = query.view(2, -1, *query.shape[1:])
+    keys = key.view(2, -1, *key.shape[1:])
+    mask = mask_of_one_pass(mask)
+    n_sentences, n_rows = _block_size(queries, key.size(2))
+    distances = []
     # split: its backward joins the gradients of all blocks in one go.
-    # 2B x H x T x D -> 2 x B x H x T x D -> blocks of 2 x b x H x t x D
-    queries = torch.split(query.view(2, n_sentences, *query.shape[1:]), n_batch, dim=1)
-    keys = torch.split(key.view(2, n_sentences, *key.shape[1:]), n_batch, dim=1)
-    losses = []
-    for i, (block_query, block_key) in enumerate(zip(queries, keys)):
-        sentences = slice(i * n_batch, (i + 1) * n_batch)
-        for j, rows in enumerate(torch.split(block_query, n_rows, dim=3)):
-            block = (sentences, slice(j * n_rows, (j + 1) * n_rows))
-            block_mask = _mask_of_block(mask, *block)
-            arguments = (rows, block_key, scale, block_mask, sizes[block])
-            losses.append(
-                checkpoint(_block_loss, *arguments, use_reentrant=False, preserve_rng_state=False)
+    key_blocks = torch.split(keys, n_sentences, dim=1)
+    for i, sentences in enumerate(torch.split(queries, n_sentences, dim=1)):
+        rows_of_sentences = [
+            checkpoint(
+                _block_distance,
+                rows,
+                key_blocks[i],
+                scale,
+                _part(_part(mask, 0, i, n_sentences), 2, j, n_rows),
+                use_reentrant=False,
+                preserve_rng_state=False,
             )
-    return torch.stack(losses).sum()
+            for j, rows in enumerate(torch.split(sentences, n_rows, dim=3))
+        ]
+        distances.append(torch.cat(rows_of_sentences, dim=1))
+    return torch.cat(distances)
 
 
-def _block_loss(
-    query: Tensor, key: Tensor, scale: float, mask: Tensor | None, sizes: Tensor
-) -> Tensor:
-    """Loss of a block: query 2 x b x H x t x D, key 2 x b x H x S x D, sizes b x t."""
+def _block_distance(query: Tensor, key: Tensor, scale: float, mask: Tensor | None) -> Tensor:
+    """2 x b x H x t x D and 2 x b x H x S x D -> b x t."""
     first, second = attention_probabilities(query, key, scale, mask).unbind(0)
-    return map_distance(first, second, sizes)
+    return mean_distance(first, second, mask)
 
 
-def _mask_of_block(mask: Tensor | None, sentences: slice, rows: slice) -> Tensor | None:
-    """The mask of some sentences and queries, broadcastable to 2 x b x H x t x S."""
-    if mask is None:
-        return None
-    # T x S -> 1 x 1 x T x S
-    mask = mask[None, None] if mask.dim() == 2 else mask
-    if mask.size(0) > 1:
-        mask = halves(mask)[0][sentences]
-    return mask[:, :, rows] if mask.size(2) > 1 else mask
+def _block_size(queries: Tensor, n_keys: int) -> tuple[int, int]:
+    """Sentences and queries of a block: whole sentences together where they are short."""
+    _, batch, heads, length, _ = queries.shape
+    budget = CPU_BLOCK_PROBABILITIES if queries.device.type == "cpu" else GPU_BLOCK_PROBABILITIES
+    n_queries = max(1, budget // (2 * heads * n_keys))
+    return min(batch, max(1, n_queries // length)), min(length, n_queries)
+
+
+def _part(mask: Tensor | None, dim: int, index: int, size: int) -> Tensor | None:
+    """The ``index``-th part of ``size`` along ``dim``; all where the mask is the same for all."""
+    if mask is None or mask.size(dim) == 1:
+        return mask
+    return mask.narrow(dim, index * size, min(size, mask.size(dim) - index * size))

@@ -10,7 +10,15 @@ import torch.nn.functional as F
 
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.siamese import duplicate
-from tests.toy import assert_same, gradients, make_criterion, make_model, make_sample, run
+from tests.toy import (
+    assert_same,
+    draw_dropout_as_fairseq,
+    gradients,
+    make_criterion,
+    make_model,
+    make_sample,
+    run,
+)
 
 ALPHA, BETA, GAMMA, EPSILON, PAD = 0.6, 40.0, 1.7, 0.1, 1
 
@@ -87,15 +95,16 @@ def reference(model: Any, sample: Any, seed: int = 3) -> Any:
     ids=["post-norm", "pre-norm", "shared", "layerdrop", "project_out"],
 )
 @pytest.mark.parametrize("left_pad", [False, True])
-@pytest.mark.parametrize("most_keys", [256, 4, 0])
+@pytest.mark.parametrize("largest_map", [1 << 17, 40, 0])
 def test_equals_the_reference(
-    options: dict[str, Any], left_pad: bool, most_keys: int, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], left_pad: bool, largest_map: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lengths 1 included; attention maps recorded, for some modules, for none.
 
     fairseq rounds its cross attention to float32, hence the tolerance.
     """
-    monkeypatch.setattr(attention, "MOST_KEYS_OF_A_MAP", most_keys)
+    monkeypatch.setattr(attention, "LARGEST_MAP", largest_map)
+    draw_dropout_as_fairseq(monkeypatch)
     sample = make_sample([(5, 4), (3, 7), (1, 1)], left_pad=left_pad)
     model = make_model(dropout=0.3, **options).double()
     stock = make_model("transformer", dropout=0.3, **options).double()

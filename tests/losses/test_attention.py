@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from lrdrop_fairseq.losses.attention import (
-    attention_map_loss,
+    attention_map_distance,
     attention_probabilities,
+    mask_of_one_pass,
     visible_keys,
 )
 
 INF = float("inf")
-NONE = torch.tensor([[False, False]])
 
 
 def two_passes(first: list[list[float]], second: list[list[float]]) -> torch.Tensor:
@@ -48,15 +48,14 @@ def test_value_by_hand() -> None:
     """
     maps = two_passes([[1.0, 0.0], [0.5, 0.5]], [[1.0, 0.0], [0.25, 0.75]])
     causal = torch.tensor([[0.0, -INF], [0.0, 0.0]])
-    assert attention_map_loss(maps, NONE, causal).item() == 1 / 16
-    assert attention_map_loss(maps, torch.tensor([[False, True]]), causal).item() == 0.0
+    assert attention_map_distance(maps, causal).tolist() == [[0.0, 1 / 16]]
 
 
 def test_heads_are_averaged() -> None:
     """Two heads, one query, two keys: (0.02 / 2 + 0.5 / 2) / 2 = 0.13."""
     maps = torch.tensor([[[[0.5, 0.5]], [[1.0, 0.0]]], [[[0.4, 0.6]], [[0.5, 0.5]]]])
-    loss = attention_map_loss(maps, torch.tensor([[False]]))
-    torch.testing.assert_close(loss, torch.tensor((0.02 / 2 + 0.5 / 2) / 2))
+    distance = attention_map_distance(maps)
+    torch.testing.assert_close(distance, torch.tensor([[(0.02 / 2 + 0.5 / 2) / 2]]))
 
 
 def random_module(
@@ -77,7 +76,8 @@ def loss_of(
     padding: torch.Tensor,
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    return attention_map_loss(attention_probabilities(query, key, 0.5, mask), padding, mask)
+    distance = attention_map_distance(attention_probabilities(query, key, 0.5, mask), mask)
+    return distance.masked_fill(padding, 0.0).sum()
 
 
 def test_swapping_the_passes_changes_nothing() -> None:
@@ -151,7 +151,7 @@ def test_visible_keys_of_every_shape_of_mask() -> None:
     padding = torch.tensor([[0.0, 0.0, -INF], [0.0, 0.0, 0.0]]).repeat(2, 1)[:, None, None]
 
     def count(mask: torch.Tensor) -> list[list[int]]:
-        counts = visible_keys(mask, 3)
+        counts = visible_keys(mask_of_one_pass(mask), 3)
         assert isinstance(counts, torch.Tensor)
         return counts.tolist()  # type: ignore[no-any-return]
 

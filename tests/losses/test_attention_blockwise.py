@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lrdrop_fairseq.losses import attention_blockwise
-from lrdrop_fairseq.losses.attention import attention_map_loss, attention_probabilities
-from lrdrop_fairseq.losses.attention_blockwise import blockwise_attention_loss
+from lrdrop_fairseq.losses.attention import attention_map_distance, attention_probabilities
+from lrdrop_fairseq.losses.attention_blockwise import blockwise_attention_distance
 
 INF = float("inf")
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]
@@ -37,18 +37,18 @@ def make_inputs(mask: str, dtype: torch.dtype = torch.float64, size: float = 1.0
 
 
 def plain(
-    query: torch.Tensor, key: torch.Tensor, scale: float, *rest: torch.Tensor | None
-) -> object:
-    padding, mask = rest
-    assert padding is not None
-    return attention_map_loss(attention_probabilities(query, key, scale, mask), padding, mask)
+    query: torch.Tensor, key: torch.Tensor, scale: float, mask: torch.Tensor | None
+) -> torch.Tensor:
+    return attention_map_distance(attention_probabilities(query, key, scale, mask), mask)
 
 
 def with_gradients(form: object, inputs: Inputs) -> list[torch.Tensor]:
-    """Loss and the gradients of three times the loss."""
+    """Distances, and the gradients of their weighted sum."""
     query, key, padding, mask = inputs
-    loss = form(query, key, 0.5, padding, mask)  # type: ignore[operator]
-    return [loss.detach(), *torch.autograd.grad(3 * loss, (query, key))]
+    distance = form(query, key, 0.5, mask)  # type: ignore[operator]
+    weights = torch.linspace(1, 3, padding.numel()).view_as(padding).to(distance)
+    loss = (distance * weights).masked_fill(padding.to(distance.device), 0.0).sum()
+    return [distance.detach(), *torch.autograd.grad(loss, (query, key))]
 
 
 @pytest.mark.parametrize("mask", ["none", "causal", "padding", "both"])
@@ -62,8 +62,9 @@ def test_equals_the_plain_form(
     """Blocks of one query, of some queries, of two whole sentences and of all of them."""
     monkeypatch.setattr(attention_blockwise, "CPU_BLOCK_PROBABILITIES", budget)
     inputs = make_inputs(mask, dtype)
-    actual, expected = (with_gradients(f, inputs) for f in (blockwise_attention_loss, plain))
-    assert expected[0] > 0.1 and expected[1].abs().max() > 0.01
+    actual, expected = (with_gradients(f, inputs) for f in (blockwise_attention_distance, plain))
+    assert expected[0].shape == (B, T) and expected[0].max() > 0.01
+    assert min(gradient.abs().max() for gradient in expected[1:]) > 0.01
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
 
 
@@ -71,7 +72,7 @@ def test_equals_the_plain_form(
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     """The gradients are rounded to the dtype of the queries: once per block instead of once."""
     inputs = make_inputs("both", dtype)
-    actual, expected = (with_gradients(f, inputs) for f in (blockwise_attention_loss, plain))
+    actual, expected = (with_gradients(f, inputs) for f in (blockwise_attention_distance, plain))
     assert actual[0].dtype == torch.float32
     torch.testing.assert_close(actual[0], expected[0])
     tolerance = 4 * torch.finfo(dtype).eps
@@ -80,8 +81,9 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_survives_extreme_scores(dtype: torch.dtype) -> None:
-    loss, *gradients = with_gradients(blockwise_attention_loss, make_inputs("both", dtype, 1000.0))
-    assert loss.isfinite() and loss > 0
+    inputs = make_inputs("both", dtype, 1000.0)
+    distance, *gradients = with_gradients(blockwise_attention_distance, inputs)
+    assert distance.isfinite().all() and distance.max() > 0
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
@@ -97,23 +99,22 @@ def test_no_map_is_kept() -> None:
             return tensor
 
         query, key = (torch.randn(2, H, length, 3, requires_grad=True) for _ in range(2))
-        padding = torch.zeros(1, length, dtype=torch.bool)
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            blockwise_attention_loss(query, key, 0.5, padding)
+            blockwise_attention_distance(query, key, 0.5)
         return total
 
     assert kept(512) <= 2 * kept(256)
 
 
 def test_autocast_changes_nothing() -> None:
-    inputs = make_inputs("both", torch.float32)
-    expected = with_gradients(blockwise_attention_loss, inputs)
-    query, key, padding, mask = inputs
+    query, key, _, mask = make_inputs("both", torch.float32)
+    expected = blockwise_attention_distance(query, key, 0.5, mask)
     # As in training, the backward runs outside.
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = blockwise_attention_loss(query, key, 0.5, padding, mask)
-    actual = [loss.detach(), *torch.autograd.grad(3 * loss, (query, key))]
+        actual = blockwise_attention_distance(query, key, 0.5, mask)
     torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0)
+    gradients = [torch.autograd.grad(d.sum(), (query, key)) for d in (actual, expected)]
+    torch.testing.assert_close(*gradients, rtol=0.0, atol=0.0)
 
 
 @pytest.mark.gpu
@@ -127,6 +128,6 @@ def test_on_a_gpu(dtype: torch.dtype) -> None:
         padding.cuda(),
         None if mask is None else mask.cuda(),
     )
-    actual, expected = (with_gradients(f, moved) for f in (blockwise_attention_loss, plain))
+    actual, expected = (with_gradients(f, moved) for f in (blockwise_attention_distance, plain))
     tolerance = 4 * torch.finfo(dtype).eps if dtype != torch.float32 else 1e-5
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)

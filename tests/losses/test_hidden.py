@@ -3,7 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lrdrop_fairseq.losses.hidden import hidden_state_loss
+from lrdrop_fairseq.losses.hidden import hidden_state_distance
+
+
+def summed(states: torch.Tensor, padding: torch.Tensor) -> torch.Tensor:
+    return hidden_state_distance(states).masked_fill(padding, 0.0).sum()
 
 
 def test_value_and_gradient_by_hand() -> None:
@@ -16,7 +20,7 @@ def test_value_and_gradient_by_hand() -> None:
     states = torch.tensor(
         [[[1.0, 2.0], [4.0, 0.0]], [[5.0, 6.0], [7.0, 9.0]]], dtype=torch.float64
     ).requires_grad_()
-    loss = hidden_state_loss(states, torch.tensor([[False, True]]))
+    loss = summed(states, torch.tensor([[False, True]]))
     loss.backward()
     assert loss.item() == 6.5
     assert states.grad is not None
@@ -25,10 +29,9 @@ def test_value_and_gradient_by_hand() -> None:
 
 def test_swapping_the_passes_changes_nothing() -> None:
     states = torch.randn(5, 6, 3, generator=torch.Generator().manual_seed(0))
-    padding = torch.zeros(3, 5, dtype=torch.bool)
-    assert torch.equal(
-        hidden_state_loss(states, padding), hidden_state_loss(states.roll(3, 1), padding)
-    )
+    distance = hidden_state_distance(states)
+    assert distance.shape == (3, 5)
+    assert torch.equal(distance, hidden_state_distance(states.roll(3, 1)))
 
 
 def test_the_batch_is_the_sum_of_its_sentences() -> None:
@@ -36,11 +39,11 @@ def test_the_batch_is_the_sum_of_its_sentences() -> None:
     states = torch.randn(5, 4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     padding = torch.tensor([[0, 0, 0, 0, 0], [0, 0, 0, 1, 1]]).bool()
     parts = [
-        hidden_state_loss(states[:, [0, 2]], padding[:1]),
+        summed(states[:, [0, 2]], padding[:1]),
         # Without its padding columns: they add nothing.
-        hidden_state_loss(states[:3, [1, 3]], padding[1:, :3]),
+        summed(states[:3, [1, 3]], padding[1:, :3]),
     ]
-    whole = hidden_state_loss(states, padding)
+    whole = summed(states, padding)
     assert whole > 1
     torch.testing.assert_close(sum(parts), whole)
     gradients = [torch.autograd.grad(loss, states)[0] for loss in (*parts, whole)]
@@ -51,6 +54,6 @@ def test_the_batch_is_the_sum_of_its_sentences() -> None:
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     """A difference of 300 squared is beyond the largest fp16 number."""
     states = torch.tensor([[[300.0], [0.0]]], dtype=dtype, requires_grad=True)
-    loss = hidden_state_loss(states, torch.tensor([[False]]))
+    loss = hidden_state_distance(states)
     assert loss.dtype == torch.float32
     assert loss.item() == states.detach()[0, 0, 0].float().item() ** 2

@@ -8,15 +8,25 @@ from typing import Any
 import pytest
 import torch
 from fairseq.models.transformer import TransformerModel
+from fairseq.modules import FairseqDropout
 from fairseq.sequence_generator import SequenceGenerator
 
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.attention import ExposedAttention
+from lrdrop_fairseq.dropout import LeanDropout
 from lrdrop_fairseq.layer_states import AttentionMap
 from lrdrop_fairseq.losses.attention import attention_probabilities
 from lrdrop_fairseq.models.exposed import record_layer_states
 from lrdrop_fairseq.models.transformer import LRDropTransformer
-from tests.toy import gradients, make_criterion, make_model, make_sample, make_task, run
+from tests.toy import (
+    draw_dropout_as_fairseq,
+    gradients,
+    make_criterion,
+    make_model,
+    make_sample,
+    make_task,
+    run,
+)
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "post-norm": {},
@@ -36,8 +46,12 @@ def variant(request: pytest.FixtureRequest) -> Any:
 def maps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Both things that an attention module can expose."""
     if not request.param:
-        monkeypatch.setattr(attention, "MOST_KEYS_OF_A_MAP", 0)
+        monkeypatch.setattr(attention, "LARGEST_MAP", 0)
     return request.param
+
+
+def itself(state: Any) -> Any:
+    return state
 
 
 def pair(**options: Any) -> tuple[Any, Any]:
@@ -88,11 +102,14 @@ def test_beam_search_is_token_identical(variant: Any) -> None:
 
 
 @pytest.mark.parametrize("left_pad", [False, True])
-def test_exposing_forward_computes_the_same(variant: Any, left_pad: bool, maps: bool) -> None:
+def test_exposing_forward_computes_the_same(
+    variant: Any, left_pad: bool, maps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The exposing attention against fairseq's: output and gradients, with dropout around it."""
+    draw_dropout_as_fairseq(monkeypatch)
     sample = make_sample([(5, 4), (3, 7), (1, 1)], left_pad=left_pad)
     results = []
-    for model, options in zip(pair(dropout=0.2, **variant), ({"expose_attention": True}, {})):
+    for model, options in zip(pair(dropout=0.2, **variant), ({"expose_attention": itself}, {})):
         torch.manual_seed(0)
         output = model(**sample["net_input"], **options)[0]
         # Left-padded targets: queries at padding see no key at all and are nobody's business.
@@ -104,7 +121,7 @@ def test_exposing_forward_computes_the_same(variant: Any, left_pad: bool, maps: 
 
 def test_hidden_states_are_the_layers_outputs(variant: Any) -> None:
     model = make_model(dropout=0.1, **variant)
-    _, extra = model(**make_sample()["net_input"], expose_hidden=True)
+    _, extra = model(**make_sample()["net_input"], expose_hidden=itself)
     states = extra["layer_states"]
     assert [tuple(s.shape) for s in states.encoder_hidden] == [(6, 3, 16)] * 2
     assert [tuple(s.shape) for s in states.decoder_hidden] == [(7, 3, 16)] * 3
@@ -136,7 +153,7 @@ def test_attention_maps_are_fairseqs(maps: bool) -> None:
             module.register_forward_pre_hook(before, with_kwargs=True)
             module.register_forward_hook(after, with_kwargs=True)
     stock(**sample)
-    states = model(**sample, expose_attention=True)[1]["layer_states"]
+    states = model(**sample, expose_attention=itself)[1]["layer_states"]
     recorded = {
         "encoder.layers.{}.self_attn": states.encoder_self_attention,
         "decoder.layers.{}.self_attn": states.decoder_self_attention,
@@ -162,16 +179,22 @@ def test_attention_maps_are_fairseqs(maps: bool) -> None:
 def test_nothing_listens_after_the_forward() -> None:
     model = make_model(dropout=0.1)
     hooks = [len(m._forward_hooks) for m in model.modules()]
-    with pytest.raises(RuntimeError), record_layer_states(model, hidden=True, attention=True):
+    with pytest.raises(RuntimeError), record_layer_states(model, itself, itself):
         raise RuntimeError("in the middle of a step")
     _, extra = model(**make_sample()["net_input"])
     assert "layer_states" not in extra
     attentions = [m for m in model.modules() if isinstance(m, ExposedAttention)]
     assert len(attentions) == 8 and all(m.listener is None for m in attentions)
     assert [len(m._forward_hooks) for m in model.modules()] == hooks
+    dropouts = [m for m in model.modules() if isinstance(m, FairseqDropout)]
+    assert len(dropouts) > 8
+    assert all(type(m) is LeanDropout and not m.lean for m in dropouts)
 
 
-def test_layerdrop_drops_the_same_layers_whether_exposed_or_not() -> None:
+def test_layerdrop_drops_the_same_layers_whether_exposed_or_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw_dropout_as_fairseq(monkeypatch)
     model = make_model(dropout=0.2, encoder_layerdrop=0.5, decoder_layerdrop=0.5)
     counts = set()
     for seed in range(8):
@@ -179,7 +202,7 @@ def test_layerdrop_drops_the_same_layers_whether_exposed_or_not() -> None:
         expected, extra = model(**make_sample()["net_input"])
         torch.manual_seed(seed)
         actual, exposed = model(
-            **make_sample()["net_input"], expose_hidden=True, expose_attention=True
+            **make_sample()["net_input"], expose_hidden=itself, expose_attention=itself
         )
         torch.testing.assert_close(actual, expected)
         states = exposed["layer_states"]
