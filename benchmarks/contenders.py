@@ -16,6 +16,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.translation import TranslationTask
 from fairseq.trainer import Trainer
 
+from benchmarks.machine import peak_bytes, resident_bytes
 from benchmarks.shapes import Shape, dictionary, make_batches
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as lr_drop
@@ -58,7 +59,7 @@ class TrainStep:
         words = dictionary(shape.vocabulary)
         batches = make_batches(shape, words, n_batches)
         self.batches = [_twice(batch) for batch in batches] if name == "R1" else batches
-        self.resident = _resident_bytes("VmRSS")
+        self._resident = resident_bytes("VmRSS")
         torch.manual_seed(1)
         task = TranslationTask(config.task, words, words)
         criterion = task.build_criterion(config.criterion)
@@ -114,14 +115,9 @@ class TrainStep:
             seconds[phase], previous = marks[phase] - previous, marks[phase]
         return seconds
 
-    def peak_bytes(self) -> int:
-        """Highest memory in use so far, without what Python, torch and the data take by themselves.
-
-        On a GPU of torch's allocator; on a CPU of the process, as the kernel counts it.
-        """
-        if self._cuda:
-            return torch.cuda.max_memory_allocated()
-        return _resident_bytes("VmHWM") - self.resident
+    def peak(self) -> int:
+        """Highest memory in use so far: model, optimizer and all that a step needs, in bytes."""
+        return peak_bytes(self._resident)
 
     def _wait(self) -> None:
         if self._cuda:
@@ -159,7 +155,7 @@ def _plain_forms() -> Iterator[None]:
     """Let LR-Drop compute its losses as their formulas read."""
     with (
         mock.patch.object(lr_drop, "output_projection", lambda model: None),
-        mock.patch.object(attention, "MOST_KEYS_OF_A_MAP", float("inf")),
+        mock.patch.object(attention, "LARGEST_MAP", float("inf")),
     ):
         yield
 
@@ -167,10 +163,3 @@ def _plain_forms() -> Iterator[None]:
 @contextmanager
 def _no_patch() -> Iterator[None]:
     yield
-
-
-def _resident_bytes(key: str) -> int:
-    """VmRSS (now) or VmHWM (highest so far) of this process, in bytes."""
-    with open("/proc/self/status") as status:
-        line = next(line for line in status if line.startswith(key))
-    return int(line.split()[1]) * 1024

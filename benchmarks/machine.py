@@ -1,4 +1,4 @@
-"""What a number was measured on."""
+"""What a number was measured on, and how much memory was in use."""
 
 from __future__ import annotations
 
@@ -22,3 +22,22 @@ def describe_machine() -> dict[str, str]:
     machine["torch"] = torch.__version__
     machine["date"] = datetime.date.today().isoformat()
     return machine
+
+
+def peak_bytes(before: int) -> int:
+    """Highest memory in use so far, by torch's allocator on a GPU, by this process on a CPU.
+
+    Args:
+        before: ``resident_bytes("VmRSS")`` before the model was built, which is what Python,
+            torch and the data take by themselves. It is subtracted on a CPU.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resident_bytes("VmHWM") - before
+
+
+def resident_bytes(key: str) -> int:
+    """VmRSS (now) or VmHWM (highest so far) of this process, as the kernel counts it."""
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith(key))
+    return int(line.split()[1]) * 1024

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary, LanguagePairDataset, data_utils
+from fairseq.data import Dictionary, data_utils, language_pair_dataset
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Shape:
         source_length: median number of source tokens; lengths are log-normal around it.
         target_length: likewise.
         spread: standard deviation of the logarithm of the lengths.
+        own_spread: the part of it in which the target's length does not follow the source's.
         max_tokens: of a batch, padding included, as fairseq's ``--max-tokens``.
     """
 
@@ -28,9 +29,12 @@ class Shape:
     source_length: int
     target_length: int
     spread: float
+    own_spread: float
     max_tokens: int
 
 
+# Of the corpus that the batches come from, about that of Multi30k.
+N_SENTENCES = 30_000
 _TRANSLATION = ("--dropout", "0.3", "--share-all-embeddings")
 _BART_LAYERS = """
     --arch lr_drop_transformer --share-all-embeddings --encoder-layers 2 --decoder-layers 2
@@ -42,18 +46,24 @@ _BART_LAYERS = """
 SHAPES = {
     # Transformer-Tiny: 4+4 layers, d 128
     "multi30k": Shape(
-        ("--arch", "lr_drop_transformer_multi30k", *_TRANSLATION), 9_712, 14, 14, 0.35, 4096
+        ("--arch", "lr_drop_transformer_multi30k", *_TRANSLATION), 9_712, 14, 14, 0.35, 0.15, 4096
     ),
     # 6+6 layers, d 512, FFN 1024
     "iwslt": Shape(
-        ("--arch", "lr_drop_transformer_iwslt_de_en", *_TRANSLATION), 10_000, 22, 22, 0.5, 4096
+        ("--arch", "lr_drop_transformer_iwslt_de_en", *_TRANSLATION),
+        10_000,
+        22,
+        22,
+        0.5,
+        0.15,
+        4096,
     ),
     # Transformer-base: 6+6 layers, d 512, FFN 2048
     "wmt": Shape(
-        ("--arch", "lr_drop_transformer_wmt_en_de", *_TRANSLATION), 32_000, 28, 28, 0.5, 4096
+        ("--arch", "lr_drop_transformer_wmt_en_de", *_TRANSLATION), 32_000, 28, 28, 0.5, 0.15, 4096
     ),
     # 2+2 of BART-large's 12+12 layers, d 1024, FFN 4096; articles cut at 1,024 tokens
-    "summarization": Shape(tuple(_BART_LAYERS.split()), 50_264, 1024, 80, 0.1, 2048),
+    "summarization": Shape(tuple(_BART_LAYERS.split()), 50_264, 1024, 80, 0.0, 0.2, 2048),
 }
 
 
@@ -67,21 +77,31 @@ def dictionary(size: int) -> Dictionary:
 def make_batches(shape: Shape, words: Dictionary, n_batches: int) -> list[dict[str, Any]]:
     """Fixed batches, made by fairseq's own batching from random sentences sorted by length."""
     generator = np.random.default_rng(1)
-    n_sentences = 4 * n_batches * (1 + shape.max_tokens // shape.target_length)
-
-    def sentences(median: int, longest: int) -> list[torch.Tensor]:
-        sizes = median * np.exp(shape.spread * generator.standard_normal(n_sentences))
-        sizes = sizes.round().clip(2, longest).astype(int)
-        rows = [generator.integers(words.nspecial, len(words), size) for size in sizes]
-        return [torch.tensor([*row[:-1], words.eos()]) for row in rows]
-
-    source = sentences(shape.source_length, 1024)
-    target = sentences(shape.target_length, 1024)
-    sizes = [np.array([len(row) for row in side]) for side in (source, target)]
-    dataset = LanguagePairDataset(source, sizes[0], words, target, sizes[1], words)
+    common, own = generator.standard_normal((2, N_SENTENCES))
+    source = _lengths(shape.source_length, shape.spread * common)
+    target = _lengths(shape.target_length, shape.spread * common + shape.own_spread * own)
+    sizes = np.maximum(source, target)
+    # fairseq's order: by the source's length, then by the target's.
+    order = np.lexsort((target, source))
     batches = data_utils.batch_by_size(
-        dataset.ordered_indices(), dataset.num_tokens_vec, max_tokens=shape.max_tokens
+        order, sizes.__getitem__, num_tokens_vec=sizes[order], max_tokens=shape.max_tokens
     )
+
+    def sentence(length: int) -> torch.Tensor:
+        tokens = generator.integers(words.nspecial, len(words), length)
+        tokens[-1] = words.eos()
+        return torch.tensor(tokens)
+
+    def collate(indices: list[int]) -> dict[str, Any]:
+        rows = [
+            {"id": i, "source": sentence(source[i]), "target": sentence(target[i])} for i in indices
+        ]
+        return language_pair_dataset.collate(rows, words.pad(), words.eos())
+
     # Evenly spaced among the lengths, without the shortest and the longest.
     chosen = np.linspace(0, len(batches) - 1, n_batches + 2).astype(int)[1:-1]
-    return [dataset.collater([dataset[i] for i in batches[k]]) for k in chosen]
+    return [collate(batches[k]) for k in chosen]
+
+
+def _lengths(median: int, logarithms: np.ndarray) -> np.ndarray:
+    return (median * np.exp(logarithms)).round().clip(2, 1024).astype(int)

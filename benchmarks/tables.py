@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,21 @@ from tabulate import tabulate
 
 @dataclass
 class Row:
-    """Median seconds, peak bytes and median seconds of each phase of a contender on a shape."""
+    """What a contender needs on a shape.
+
+    Attributes:
+        seconds: median, of an update.
+        allocated: peak bytes in use.
+        resident: peak bytes that the process takes: on a CPU more, because the C library keeps
+            freed memory for itself.
+        phases: median seconds of each.
+    """
 
     shape: str
     name: str
     seconds: float
-    peak: int
+    allocated: int
+    resident: int
     phases: dict[str, float]
 
 
@@ -31,23 +41,30 @@ def print_table(rows: list[Row]) -> None:
     for row in rows:
         line = {"shape": row.shape, "step": row.name, "seconds": f"{row.seconds:.3f}"}
         line |= {f"/ {base}": _text(value) for base, value in _ratios(row, rows, "seconds").items()}
-        line["peak GiB"] = f"{row.peak / 2**30:.2f}"
-        line |= {f"mem / {base}": _text(x) for base, x in _ratios(row, rows, "peak").items()}
+        line["GiB"] = f"{row.allocated / 2**30:.2f}"
+        line |= {f"/ {base} ": _text(x) for base, x in _ratios(row, rows, "allocated").items()}
+        line["RSS GiB"] = f"{row.resident / 2**30:.2f}"
         line |= {phase: f"{seconds:.3f}" for phase, seconds in row.phases.items()}
         lines.append(line)
     print("\n" + tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True))
 
 
 def write_csv(path: Path, rows: list[Row], machine: dict[str, str]) -> None:
-    """One line per shape and contender; complete or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
+    """One line per shape and contender."""
+    lines: list[dict[str, object]] = []
     for row in rows:
         line: dict[str, object] = {"shape": row.shape, "step": row.name}
-        line |= {"seconds": row.seconds, "peak_bytes": row.peak}
+        line |= {"seconds": row.seconds}
+        line |= {"allocated_bytes": row.allocated, "resident_bytes": row.resident}
         line |= {f"time_over_{base}": x for base, x in _ratios(row, rows, "seconds").items()}
-        line |= {f"memory_over_{base}": x for base, x in _ratios(row, rows, "peak").items()}
+        line |= {f"memory_over_{base}": x for base, x in _ratios(row, rows, "allocated").items()}
         lines.append(line | {f"{p}_seconds": s for p, s in row.phases.items()} | machine)
+    write_lines(path, lines)
+
+
+def write_lines(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
+    """A CSV with the keys of the lines as its header; complete or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".tmp")
     with open(aside, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(lines[0]))

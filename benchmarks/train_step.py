@@ -11,12 +11,14 @@ machine hits all of them; medians are reported. What follows ``--`` goes to ever
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import traceback
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from benchmarks.machine import describe_machine
 from benchmarks.shapes import SHAPES
@@ -38,20 +40,41 @@ def main() -> None:
 
 
 def measure(shape: str, args: argparse.Namespace) -> list[Row]:
-    """Run all contenders on one shape, taking turns."""
+    """Run all contenders on one shape, taking turns; then each once more for its memory."""
     workers = {name: Worker(name, shape, args) for name in args.contenders}
+    n_rounds = args.warmup + args.repeat
     rows = []
     try:
-        for round_ in range(args.warmup + args.repeat):
+        for round_ in range(n_rounds):
             for name, worker in workers.items():
+                _progress(f"{shape}: round {round_ + 1} of {n_rounds}, {name}")
                 worker.step(round_ % args.batches, keep=round_ >= args.warmup)
-                _progress(f"{shape}: round {round_ + 1}/{args.warmup + args.repeat}, {name}")
-        rows = [Row(shape, name, *worker.result()) for name, worker in workers.items()]
+        for name, worker in workers.items():
+            _progress(f"{shape}: memory of {name}")
+            seconds, phases = worker.result()
+            allocated = measure_allocated(name, shape, args)
+            rows.append(Row(shape, name, seconds, allocated, worker.peak(), phases))
     finally:
         for worker in workers.values():
             worker.stop()
     _progress("")
     return rows
+
+
+def measure_allocated(name: str, shape: str, args: argparse.Namespace) -> int:
+    """Peak bytes that updates need, without what the C library keeps of memory that was freed.
+
+    That is what torch counts on a GPU. On a CPU every allocation is made a mapping of its own,
+    which the kernel gets back at once.
+    """
+    with mock.patch.dict(os.environ, {"MALLOC_MMAP_THRESHOLD_": "65536"}):
+        worker = Worker(name, shape, args)
+    try:
+        for batch in range(max(2, args.batches)):
+            worker.step(batch % args.batches, keep=False)
+        return worker.peak()
+    finally:
+        worker.stop()
 
 
 class Worker:
@@ -76,11 +99,15 @@ class Worker:
         if keep and phases:
             self._phase_seconds.append(phases)
 
-    def result(self) -> tuple[float, int, dict[str, float]]:
-        """Median seconds of a step, peak bytes, median seconds of each phase (if asked for)."""
+    def result(self) -> tuple[float, dict[str, float]]:
+        """Median seconds of a step, and of each phase (if asked for)."""
         names = self._phase_seconds[0] if self._phase_seconds else ()
         phases = {p: statistics.median(s[p] for s in self._phase_seconds) for p in names}
-        return statistics.median(self._seconds), self._ask("peak_bytes"), phases
+        return statistics.median(self._seconds), phases
+
+    def peak(self) -> int:
+        """Highest memory in use so far, see ``machine.peak_bytes``."""
+        return self._ask("peak")  # type: ignore[no-any-return]
 
     def stop(self) -> None:
         self._process.terminate()
