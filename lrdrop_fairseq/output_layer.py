@@ -11,6 +11,8 @@ from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lrdrop_fairseq.wrappers import unwrap
+
 
 def output_projection(model: Any) -> nn.Linear | None:
     """The linear map from decoder features to logits; None if :func:`chunking_obstacle`."""
@@ -23,16 +25,11 @@ def chunking_obstacle(model: Any) -> str | None:
     Args:
         model: as fairseq's trainer passes it, wrapped or not.
     """
-    wrappers = [model]
-    while isinstance(getattr(wrappers[-1], "module", None), nn.Module):
-        wrappers.append(wrappers[-1].module)
-    inner = wrappers[-1]
-    decoder = getattr(inner, "decoder", None)
+    *wrappers, inner = unwrap(model)
+    decoder = unwrap(getattr(inner, "decoder", None))[-1]
     projection = getattr(decoder, "output_projection", None)
     if getattr(decoder, "adaptive_softmax", None) is not None:
         return "adaptive softmax"
-    if any(type(wrapper).__name__ == "FullyShardedDataParallel" for wrapper in wrappers):
-        return "parameters sharded over the workers"
     # An exact class and no hooks: a subclass or quantization noise would compute something else.
     if type(projection) is not nn.Linear or projection._forward_pre_hooks:
         return "no plain linear output projection"

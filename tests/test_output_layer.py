@@ -24,14 +24,6 @@ class OwnNormalization(LRDropTransformer):
         return super().get_normalized_probs(*args, **kwargs)
 
 
-class FullyShardedDataParallel(torch.nn.Module):
-    """Stands for fairscale's wrapper of this name, which is not installed for the tests."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-
 def own_projection(model: Any) -> Any:
     model.decoder.output_projection = OwnLinear(16, 31)
     return model
@@ -60,7 +52,6 @@ def own_normalization(model: Any) -> Any:
         (with_hook, "no plain linear output projection"),
         (own_output_layer, "a model with an output of its own"),
         (own_normalization, "a model with an output of its own"),
-        (FullyShardedDataParallel, "parameters sharded over the workers"),
     ],
 )
 def test_obstacles(change: Callable[[Any], Any], obstacle: str) -> None:

@@ -12,6 +12,7 @@ from fairseq.modules import FairseqDropout
 from torch import nn
 
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
+from lrdrop_fairseq.wrappers import unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +47,18 @@ def check_model(model: nn.Module, exposed: bool) -> None:
 
     Raises:
         ValueError: ``exposed``, but the architecture exposes no layer states, or lacks those of
-            its encoder or its decoder.
+            its encoder or its decoder; or its parameters are sharded over the workers.
     """
     modules = list(model.modules())
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in modules):
+        raise ValueError(
+            "LR-Drop does not train with --ddp-backend fully_sharded: it reads the output "
+            "projection outside of the model's forward, where no worker holds all of it. Use "
+            "--ddp-backend pytorch_ddp or legacy_ddp"
+        )
     if exposed and not any(isinstance(module, ExposesLayerStates) for module in modules):
         raise ValueError(
-            f"{type(modules[0]).__name__} exposes no layer states, which the hidden and the "
+            f"{type(unwrap(model)[-1]).__name__} exposes no layer states, which the hidden and the "
             "attention term of LR-Drop need. Use --arch "
             + " or ".join(exposing_architectures())
             + ", or derive your model from lrdrop_fairseq.models.exposed.ExposesLayerStates, or "
@@ -73,7 +80,7 @@ def _check_stacks(model: Any) -> None:
         "encoder": TransformerEncoderBase,
         "decoder": TransformerDecoderBase,
     }.items():
-        stack = getattr(model, name, None)
+        stack = unwrap(getattr(model, name, None))[-1]
         if not isinstance(stack, base):
             raise ValueError(
                 f"the {name} of this model is {type(stack).__name__}, not derived from fairseq's "

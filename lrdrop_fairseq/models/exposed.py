@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
+import torch
 from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
 from fairseq.modules import FairseqDropout, MultiheadAttention
 from torch import Tensor, nn
@@ -151,7 +152,9 @@ def _expose_through_checkpoint(layer: Any) -> None:
             "LR-Drop architectures do not support --offload-activations (what they expose cannot "
             "be offloaded): use --checkpoint-activations without it"
         )
-    layer.forward = functools.partial(_checkpointed, layer.precheckpoint_forward)
+    # torch.compile cannot trace a checkpoint with contexts of its own: such a layer stays eager.
+    disable: Any = torch.compiler.disable
+    layer.forward = functools.partial(disable(_checkpointed), layer.precheckpoint_forward)
 
 
 def _checkpointed(forward: Any, *args: Any, **kwargs: Any) -> Any:

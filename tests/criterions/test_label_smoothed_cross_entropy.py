@@ -346,6 +346,38 @@ def test_an_encoder_that_cannot_be_seen_is_refused() -> None:
         make_criterion()(model, make_sample())
 
 
+class FullyShardedDataParallel(torch.nn.Module):
+    """Stands for fairscale's wrapper of this name, which needs a GPU."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.module, name)
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        return self.module(*args, **options)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("one", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_sharded_parameters_are_refused(whole: bool, one: tuple[int, int, int]) -> None:
+    """Whether the model is wrapped or, as fairseq does it too, each of its layers."""
+    model = make_model(dropout=0.1)
+    if whole:
+        model = FullyShardedDataParallel(model)
+    else:
+        model.encoder.layers[0] = FullyShardedDataParallel(model.encoder.layers[0])
+    with pytest.raises(ValueError, match="--ddp-backend fully_sharded.*pytorch_ddp"):
+        make_criterion(**weights(*one))(model, make_sample())
+    make_criterion(**weights(*one))(model.eval(), make_sample())
+    make_criterion(**OFF)(model.train(), make_sample())  # nothing but fairseq's own
+
+
 def test_an_architecture_of_ones_own_needs_one_line() -> None:
     from fairseq.models import ARCH_MODEL_REGISTRY, register_model
     from fairseq.models.transformer import TransformerModel, base_architecture
