@@ -56,7 +56,7 @@ def perturb(layer: Any, inputs: tuple[Any, ...]) -> Any:
     x, *others = inputs
     first, second = halves(x, dim=1)
     factor = 1 + 0.3 * torch.sin(torch.arange(1.0, x.size(-1) + 1))
-    return torch.cat([first, second * factor], dim=1), *others
+    return torch.cat([first, second * factor.to(x)], dim=1), *others
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fairseq import options
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.data import Dictionary, indexed_dataset
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
+from fairseq.trainer import Trainer
 
 # Registers the architectures and the criterion.
 from lrdrop_fairseq import dropout
@@ -49,6 +52,20 @@ def make_criterion(
 ) -> Any:
     options = {"sentence_avg": False, "label_smoothing": 0.1, **options}
     return CRITERION_REGISTRY[name](task or make_task(), **options)
+
+
+def make_trainer(*flags: str, task: Any = None, seed: int = 1) -> Trainer:
+    """fairseq's trainer of a model and criterion as above; ``flags`` as of fairseq-train."""
+    arguments = ["no-data", "--task=translation", "--max-tokens=100", "--log-format=none"]
+    arguments += ["--arch=lr_drop_transformer", "--criterion=lr_drop_label_smoothed_cross_entropy"]
+    arguments += ["--label-smoothing=0.1", "--optimizer=adam", "--lr=1e-3", "--lr-scheduler=fixed"]
+    arguments += [f"--{name.replace('_', '-')}={size}" for name, size in SIZES.items()]
+    args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, *flags])
+    config = convert_namespace_to_omegaconf(args)
+    task = task or make_task()
+    torch.manual_seed(seed)
+    model = task.build_model(config.model)
+    return Trainer(config, task, model, task.build_criterion(config.criterion))
 
 
 def make_sample(

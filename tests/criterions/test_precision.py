@@ -1,0 +1,167 @@
+"""Half precision: every way to train in it gives the numbers of the losses as they are written.
+
+Updates are those of fairseq's trainer. The truth is float32 training, with the losses in their
+plain forms, from the parameters that half precision has. Both the plain forms and those that
+LR-Drop ships miss it by a few roundings, most of them in the model: LR-Drop may miss it by no more
+than the plain forms, plus one rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from lrdrop_fairseq import attention
+from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as criterion_module
+from lrdrop_fairseq.losses import attention_blockwise, output_chunked
+from tests.test_distributed import perturb
+from tests.toy import gradients, make_sample, make_trainer
+
+SAMPLES = [make_sample(), make_sample([(4, 4), (2, 6)], seed=5)]
+TERMS = ("loss", "nll_loss", "hidden_loss", "attention_loss", "output_loss")
+# gelu, as a rounding can switch a relu on. Attention dropout would differ with the form.
+FLAGS = ("--activation-fn=gelu", "--lr-drop-attention-weight=3", "--lr-drop-hidden-weight=0.7")
+ON_CPU = ("--cpu", "--dropout=0.3")
+# fairseq flattens the gradients on a GPU only.
+FP16_ON_CPU = ("--fp16", "--fp16-no-flatten-grads")
+MAPS, BLOCKS = 256, 0  # most keys of an attention map
+Result = tuple[dict[str, float], dict[str, torch.Tensor]]
+
+
+@contextmanager
+def in_form(form: str, most_keys: int) -> Iterator[None]:
+    """The "plain" output loss or the "chunked" one, in several chunks and blocks."""
+    with ExitStack() as stack:
+        replacements = [
+            (attention, "MOST_KEYS_OF_A_MAP", most_keys),
+            (attention_blockwise, "CPU_BLOCK_PROBABILITIES", 200),
+            (output_chunked, "CPU_CHUNK_LOGITS", 200),
+        ]
+        if form == "plain":
+            replacements.append((criterion_module, "output_projection", lambda model: None))
+        for owner, name, value in replacements:
+            stack.enter_context(mock.patch.object(owner, name, value))
+        yield
+
+
+def update(trainer: Any, n_batches: int = 1) -> Result:
+    """(logged values, gradients in float64 as the optimizer takes its step with them)."""
+    optimizer, found = trainer.optimizer, {}
+    step = optimizer.step
+
+    def watched(*args: Any, **options: Any) -> None:
+        # What fairseq's optimizers for half precision have yet to multiply with.
+        factor = float(getattr(optimizer, "_multiply_factor", 1.0))
+        found.update({name: g.double() * factor for name, g in gradients(trainer.model).items()})
+        step(*args, **options)
+
+    with mock.patch.object(optimizer, "step", watched):
+        log = trainer.train_step(SAMPLES[:n_batches])
+    return log, found
+
+
+def train(flags: tuple[str, ...], form: str, most_keys: int, dtype: Any = None) -> Result:
+    """One update; ``dtype``: that parameters are rounded to first."""
+    trainer = make_trainer(*FLAGS, *flags)
+    if dtype is not None:
+        trainer._model.to(dtype).float()
+    if "--cpu" not in flags:  # dropout on a GPU differs with the precision
+        for layer in (*trainer._model.encoder.layers, *trainer._model.decoder.layers):
+            layer.register_forward_pre_hook(perturb)
+    with in_form(form, most_keys):
+        return update(trainer, 2 if "--update-freq=2" in flags else 1)
+
+
+def assert_no_further(actual: Result, plain: Result, truth: Result, rounding: float) -> None:
+    """From the truth than the plain form, plus one ``rounding``: terms and every gradient."""
+    for name in TERMS:
+        error, allowed = (abs(result[0][name] - truth[0][name]) for result in (actual, plain))
+        assert error <= allowed + rounding * truth[0][name], name
+    assert actual[1].keys() == plain[1].keys() == truth[1].keys()
+
+    def errors(result: Result) -> dict[str, float]:
+        """Relative, of each parameter by itself and of all together."""
+        squares = {n: float((result[1][n] - t).pow(2).sum()) for n, t in truth[1].items()}
+        norms = {n: float(t.pow(2).sum()) for n, t in truth[1].items()}
+        together = math.sqrt(sum(squares.values()) / sum(norms.values()))
+        # Softmax undoes what a key's bias does: it has no gradient to be near to.
+        own = [n for n in norms if not n.endswith("k_proj.bias")]
+        return {"all": together, **{n: math.sqrt(squares[n] / norms[n]) for n in own}}
+
+    ours, theirs = errors(actual), errors(plain)
+    assert ours["all"] <= theirs["all"] + rounding
+    # A single parameter is at the mercy of chance: twice the worst one is another matter.
+    worst = max(theirs.values())
+    assert not {name: error for name, error in ours.items() if not error <= 2 * worst}
+
+
+def check_forms(
+    flags: tuple[str, ...], n_batches: int, device: tuple[str, ...], dtype: Any
+) -> None:
+    common = (*device, f"--update-freq={n_batches}")
+    parameters = None if "--amp" in flags else dtype
+    truth = train(common, "plain", MAPS, parameters)
+    assert all(truth[0][name] > 1e-3 for name in TERMS)
+    plain = train((*flags, *common), "plain", MAPS)
+    for most_keys in (MAPS, BLOCKS):
+        actual = train((*flags, *common), "chunked", most_keys)
+        assert_no_further(actual, plain, truth, torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("n_batches", [1, 2])
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [
+        (FP16_ON_CPU, torch.float16),
+        (("--memory-efficient-fp16", "--share-all-embeddings"), torch.float16),
+        (("--bf16",), torch.bfloat16),
+        (("--memory-efficient-bf16",), torch.bfloat16),
+    ],
+)
+def test_half_precision(flags: tuple[str, ...], dtype: torch.dtype, n_batches: int) -> None:
+    sharing = tuple(flag for flag in flags if flag.startswith("--share"))
+    check_forms(flags, n_batches, (*ON_CPU, *sharing), dtype)
+
+
+@pytest.mark.parametrize("n_batches", [1, 2])
+def test_autocast(monkeypatch: pytest.MonkeyPatch, n_batches: int) -> None:
+    """fairseq's --amp with the autocast of a CPU in the place of CUDA's, which does nothing."""
+
+    def autocast(enabled: bool) -> Any:
+        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)
+
+    monkeypatch.setattr(torch.cuda.amp, "autocast", autocast)
+    check_forms(("--amp",), n_batches, ON_CPU, torch.bfloat16)
+
+
+@pytest.mark.filterwarnings("ignore:.*GradScaler.*:UserWarning")
+def test_amp_on_a_cpu_is_float32() -> None:
+    """torch.cuda.amp switches itself off where there is no GPU."""
+    flags = (*ON_CPU, "--update-freq=2")
+    actual, expected = (train((*flags, *more), "chunked", MAPS) for more in (("--amp",), ()))
+    assert {name: actual[0][name] for name in TERMS} == {n: expected[0][n] for n in TERMS}
+    torch.testing.assert_close(actual[1], expected[1], rtol=0.0, atol=0.0)
+    plain = train(flags, "plain", MAPS)
+    torch.testing.assert_close(actual[1], plain[1], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("n_batches", [1, 2])
+@pytest.mark.parametrize(
+    ("flag", "dtype"),
+    [
+        ("--amp", torch.float16),
+        ("--fp16", torch.float16),
+        ("--memory-efficient-fp16", torch.float16),
+        ("--bf16", torch.bfloat16),
+    ],
+)
+def test_on_a_gpu(flag: str, dtype: torch.dtype, n_batches: int) -> None:
+    check_forms((flag,), n_batches, ("--dropout=0",), dtype)
