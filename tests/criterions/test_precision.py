@@ -21,7 +21,7 @@ from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as criterion_module
 from lrdrop_fairseq.losses import attention_blockwise, output_chunked
 from tests.test_distributed import perturb
-from tests.toy import gradients, make_sample, make_trainer
+from tests.toy import gradients, make_criterion, make_model, make_sample, make_trainer
 
 SAMPLES = [make_sample(), make_sample([(4, 4), (2, 6)], seed=5)]
 TERMS = ("loss", "nll_loss", "hidden_loss", "attention_loss", "output_loss")
@@ -50,7 +50,7 @@ def in_form(form: str, most_keys: int) -> Iterator[None]:
         yield
 
 
-def update(trainer: Any, n_batches: int = 1) -> Result:
+def update(trainer: Any, samples: list[Any]) -> Result:
     """(logged values, gradients in float64 as the optimizer takes its step with them)."""
     optimizer, found = trainer.optimizer, {}
     step = optimizer.step
@@ -62,7 +62,7 @@ def update(trainer: Any, n_batches: int = 1) -> Result:
         step(*args, **options)
 
     with mock.patch.object(optimizer, "step", watched):
-        log = trainer.train_step(SAMPLES[:n_batches])
+        log = trainer.train_step(samples)
     return log, found
 
 
@@ -75,7 +75,7 @@ def train(flags: tuple[str, ...], form: str, most_keys: int, dtype: Any = None) 
         for layer in (*trainer._model.encoder.layers, *trainer._model.decoder.layers):
             layer.register_forward_pre_hook(perturb)
     with in_form(form, most_keys):
-        return update(trainer, 2 if "--update-freq=2" in flags else 1)
+        return update(trainer, SAMPLES if "--update-freq=2" in flags else SAMPLES[:1])
 
 
 def assert_no_further(actual: Result, plain: Result, truth: Result, rounding: float) -> None:
@@ -149,6 +149,97 @@ def test_amp_on_a_cpu_is_float32() -> None:
     torch.testing.assert_close(actual[1], expected[1], rtol=0.0, atol=0.0)
     plain = train(flags, "plain", MAPS)
     torch.testing.assert_close(actual[1], plain[1], rtol=1e-4, atol=1e-7)
+
+
+def test_the_loss_scale_keeps_small_gradients() -> None:
+    """Of the output weights of improbable words: fp16 has nothing between 0 and 6e-8."""
+
+    def gradient(*flags: str, form: str = "chunked") -> torch.Tensor:
+        """Of the summed loss with respect to the output projection, V x C."""
+        off = ("--label-smoothing=0", "--lr-drop-output-weight=0.1")
+        trainer = make_trainer(*off, *ON_CPU, *flags)
+        with torch.no_grad():
+            trainer._model.decoder.output_projection.weight.mul_(20)
+        if not flags:  # the truth has the parameters of the others
+            trainer._model.half().float()
+        sample = make_sample([(3, 3)])
+        with in_form(form, MAPS):
+            found = update(trainer, [sample])[1]
+        return found["decoder.output_projection.weight"] * sample["ntokens"]
+
+    truth = gradient(form="plain")
+    largest = truth.abs().amax(dim=-1)
+    small = (largest > 2e-9) & (largest < 2.5e-8)
+    assert small.sum() >= 3
+    unscaled = gradient(*FP16_ON_CPU, "--fp16-init-scale=1")
+    assert not unscaled[small].any() and unscaled[~small].any()
+    scaled = gradient(*FP16_ON_CPU, "--fp16-init-scale=512")
+    # Some 100 steps of 6e-8, and logits of about 20 that are right to 0.01.
+    error = (scaled - truth)[small].norm(dim=-1) / truth[small].norm(dim=-1)
+    assert error.max() < 0.05, error
+
+
+@pytest.mark.parametrize("scale", [2**16, 2**24])
+def test_an_overflow_skips_the_update_and_halves_the_scale(
+    monkeypatch: pytest.MonkeyPatch, scale: int
+) -> None:
+    # Where it overflows, fairseq puts a zero on the GPU without asking whether there is one.
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
+    trainer = make_trainer(*ON_CPU, *FP16_ON_CPU, f"--fp16-init-scale={scale}")
+    before = {n: p.clone() for n, p in trainer.model.named_parameters()}
+    skipped = 0
+    while trainer.train_step(SAMPLES[:1]) is None:
+        skipped += 1
+        assert trainer.optimizer.scaler.loss_scale == scale / 2**skipped
+        assert trainer.get_num_updates() == 0
+        for name, parameter in trainer.model.named_parameters():
+            assert torch.equal(parameter, before[name]), name
+    assert skipped > 0 and trainer.get_num_updates() == 1
+    after = dict(trainer.model.named_parameters())
+    assert all(p.isfinite().all() for p in after.values())
+    assert not torch.equal(
+        after["encoder.embed_tokens.weight"], before["encoder.embed_tokens.weight"]
+    )
+
+
+def large_states(model: Any) -> None:
+    """Up to thousands, out of the last layer of each stack."""
+    for stack in (model.encoder, model.decoder):
+        stack.layers[-1].final_layer_norm.weight.mul_(4000)
+
+
+def large_scores(model: Any) -> None:
+    """Attention to one key alone, another one in the other pass."""
+    for name, parameter in model.named_parameters():
+        if "q_proj.weight" in name or "k_proj.weight" in name:
+            parameter.mul_(300)
+
+
+def large_logits(model: Any) -> None:
+    """Probabilities of exactly 0 and 1."""
+    model.decoder.output_projection.weight.mul_(3000)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("form", "most_keys"), [("chunked", MAPS), ("chunked", BLOCKS), ("plain", MAPS)]
+)
+@pytest.mark.parametrize("blow_up", [large_states, large_scores, large_logits])
+def test_extreme_models_have_finite_losses_and_gradients(
+    blow_up: Any, form: str, most_keys: int, dtype: torch.dtype
+) -> None:
+    model = make_model(dropout=0.3, activation_fn="gelu")
+    with torch.no_grad():
+        blow_up(model)
+    model.to(dtype)
+    with in_form(form, most_keys):
+        torch.manual_seed(3)
+        loss, _, log = make_criterion()(model, SAMPLES[0])
+    assert all(log[name].isfinite() and log[name] > 0 for name in TERMS)
+    # A loss scale that fairseq's scaler can come down to.
+    (loss * 2.0**-12).backward()
+    for name, gradient in gradients(model).items():
+        assert gradient.isfinite().all(), name
 
 
 @pytest.mark.gpu
