@@ -117,6 +117,7 @@ def assert_no_further(actual: Result, plain: Result, truth: Result, rounding: fl
 def check_forms(
     flags: tuple[str, ...], n_batches: int, device: tuple[str, ...], dtype: Any
 ) -> None:
+    """Chunked, with recorded maps and blockwise, against plain; ``flags``: the precision's."""
     common = (*device, f"--update-freq={n_batches}")
     parameters = None if "--amp" in flags else dtype
     truth = train(common, "plain", MAPS, parameters)
