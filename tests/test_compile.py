@@ -44,7 +44,7 @@ def fresh_compiler() -> None:
 
 
 @pytest.mark.parametrize(
-    ("compiled", "backend", "most_keys", "options"),
+    ("compiled", "backend", "largest_map", "options"),
     [
         (whole, "eager", 256, {"attention_dropout": 0.2}),
         (in_place, "eager", 0, {}),
@@ -58,10 +58,10 @@ def test_training_is_that_of_the_uncompiled_model(
     monkeypatch: pytest.MonkeyPatch,
     compiled: Callable[[Any, str], Any],
     backend: str,
-    most_keys: int,
+    largest_map: int,
     options: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr(attention, "MOST_KEYS_OF_A_MAP", most_keys)
+    monkeypatch.setattr(attention, "LARGEST_MAP", largest_map)
     model = make_model(**SMALL, **options)
     expected = run(make_criterion(), model, make_sample())
     names = {parameter: name for name, parameter in model.named_parameters()}
