@@ -46,24 +46,44 @@ _BART_LAYERS = """
 SHAPES = {
     # Transformer-Tiny: 4+4 layers, d 128
     "multi30k": Shape(
-        ("--arch", "lr_drop_transformer_multi30k", *_TRANSLATION), 9_712, 14, 14, 0.35, 0.15, 4096
+        flags=("--arch", "lr_drop_transformer_multi30k", *_TRANSLATION),
+        vocabulary=9_712,
+        source_length=14,
+        target_length=14,
+        spread=0.35,
+        own_spread=0.15,
+        max_tokens=4096,
     ),
     # 6+6 layers, d 512, FFN 1024
     "iwslt": Shape(
-        ("--arch", "lr_drop_transformer_iwslt_de_en", *_TRANSLATION),
-        10_000,
-        22,
-        22,
-        0.5,
-        0.15,
-        4096,
+        flags=("--arch", "lr_drop_transformer_iwslt_de_en", *_TRANSLATION),
+        vocabulary=10_000,
+        source_length=22,
+        target_length=22,
+        spread=0.5,
+        own_spread=0.15,
+        max_tokens=4096,
     ),
     # Transformer-base: 6+6 layers, d 512, FFN 2048
     "wmt": Shape(
-        ("--arch", "lr_drop_transformer_wmt_en_de", *_TRANSLATION), 32_000, 28, 28, 0.5, 0.15, 4096
+        flags=("--arch", "lr_drop_transformer_wmt_en_de", *_TRANSLATION),
+        vocabulary=32_000,
+        source_length=28,
+        target_length=28,
+        spread=0.5,
+        own_spread=0.15,
+        max_tokens=4096,
     ),
     # 2+2 of BART-large's 12+12 layers, d 1024, FFN 4096; articles cut at 1,024 tokens
-    "summarization": Shape(tuple(_BART_LAYERS.split()), 50_264, 1024, 80, 0.0, 0.2, 2048),
+    "summarization": Shape(
+        flags=tuple(_BART_LAYERS.split()),
+        vocabulary=50_264,
+        source_length=1024,
+        target_length=80,
+        spread=0.0,
+        own_spread=0.2,
+        max_tokens=2048,
+    ),
 }
 
 

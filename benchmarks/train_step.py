@@ -3,8 +3,8 @@
     python -m benchmarks.train_step [--shape multi30k ...] [--phases] [-- fairseq-train flags]
 
 Every contender is a process of its own with fairseq's trainer, a model and the same fixed
-batches; one works at a time. They take turns, batch by batch, so that a disturbance of the
-machine hits all of them; medians are reported. What follows ``--`` goes to every contender:
+batches; one works at a time. They take turns, so that a disturbance of the machine hits all of
+them; medians are reported. What follows ``--`` goes to every contender:
 ``-- --fp16``, ``-- --bf16``, ``-- --checkpoint-activations``.
 """
 
@@ -15,13 +15,14 @@ import os
 import statistics
 import sys
 import traceback
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from benchmarks.machine import describe_machine
-from benchmarks.shapes import SHAPES
+from benchmarks.shapes import SHAPES, Shape
 from benchmarks.tables import Row, print_table, write_csv
 
 NAMES = ("R0", "R1", "R1f", "R2", "R3", "R4")
@@ -42,21 +43,21 @@ def main() -> None:
 def measure(shape: str, args: argparse.Namespace) -> list[Row]:
     """Run all contenders on one shape, taking turns; then each once more for its memory."""
     workers = {name: Worker(name, shape, args) for name in args.contenders}
-    n_rounds = args.warmup + args.repeat
-    rows = []
     try:
-        for round_ in range(n_rounds):
+        for turn in range(args.turns):
             for name, worker in workers.items():
-                _progress(f"{shape}: round {round_ + 1} of {n_rounds}, {name}")
-                worker.step(round_ % args.batches, keep=round_ >= args.warmup)
-        for name, worker in workers.items():
-            _progress(f"{shape}: memory of {name}")
-            seconds, phases = worker.result()
-            allocated = measure_allocated(name, shape, args)
-            rows.append(Row(shape, name, seconds, allocated, worker.peak(), phases))
+                _progress(f"{shape}: turn {turn + 1} of {args.turns}, {name}")
+                worker.take_turn()
+        timings = {name: worker.result() for name, worker in workers.items()}
+        resident = {name: worker.peak() for name, worker in workers.items()}
     finally:
         for worker in workers.values():
             worker.stop()
+    rows = []
+    for name, (seconds, phases) in timings.items():
+        _progress(f"{shape}: memory of {name}")
+        allocated = measure_allocated(name, shape, args)
+        rows.append(Row(shape, name, seconds, allocated, resident[name], phases))
     _progress("")
     return rows
 
@@ -70,8 +71,7 @@ def measure_allocated(name: str, shape: str, args: argparse.Namespace) -> int:
     with mock.patch.dict(os.environ, {"MALLOC_MMAP_THRESHOLD_": "65536"}):
         worker = Worker(name, shape, args)
     try:
-        for batch in range(max(2, args.batches)):
-            worker.step(batch % args.batches, keep=False)
+        worker.take_turn()
         return worker.peak()
     finally:
         worker.stop()
@@ -84,20 +84,24 @@ class Worker:
         context = get_context("spawn")
         self._pipe, child = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(child, name, shape, args.batches, args.flags), daemon=True
+            target=_serve,
+            args=(child, name, _shape(shape, args), args.steps, args.flags),
+            daemon=True,
         )
         self._process.start()
+        self._steps: int = args.steps
         self._phases: bool = args.phases
         self._seconds: list[float] = []
         self._phase_seconds: list[dict[str, float]] = []
 
-    def step(self, batch: int, keep: bool) -> None:
-        seconds = self._ask("run", batch)
-        phases = self._ask("run_phases", batch) if self._phases else None
-        if keep:
-            self._seconds.append(seconds)
-        if keep and phases:
-            self._phase_seconds.append(phases)
+    def take_turn(self) -> None:
+        """One update that is not counted, the ones that are, and a rest without freed memory."""
+        self._ask("run", 0)
+        for step in range(self._steps):
+            self._seconds.append(self._ask("run", step))
+            if self._phases:
+                self._phase_seconds.append(self._ask("run_phases", step))
+        self._ask("rest")
 
     def result(self) -> tuple[float, dict[str, float]]:
         """Median seconds of a step, and of each phase (if asked for)."""
@@ -121,7 +125,12 @@ class Worker:
         return answer
 
 
-def _serve(pipe: Any, name: str, shape: str, n_batches: int, flags: list[str]) -> None:
+def _shape(name: str, args: argparse.Namespace) -> Shape:
+    shape = SHAPES[name]
+    return replace(shape, max_tokens=args.max_tokens) if args.max_tokens else shape
+
+
+def _serve(pipe: Any, name: str, shape: Shape, n_batches: int, flags: list[str]) -> None:
     """What a contender's process does: build, then answer each request."""
     from benchmarks.contenders import TrainStep
 
@@ -129,11 +138,11 @@ def _serve(pipe: Any, name: str, shape: str, n_batches: int, flags: list[str]) -
     while True:
         method, arguments = pipe.recv()
         try:
-            contender = contender or TrainStep(name, SHAPES[shape], n_batches, flags)
+            contender = contender or TrainStep(name, shape, n_batches, flags)
             pipe.send(getattr(contender, method)(*arguments))
         except Exception as error:
             traceback.print_exc()
-            pipe.send(RuntimeError(f"{name} on {shape}: {error}"))
+            pipe.send(RuntimeError(f"{name}: {error}"))
 
 
 def _progress(text: str) -> None:
@@ -147,9 +156,11 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--contenders", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--batches", type=int, default=2, help="different batches per shape")
-    parser.add_argument("--warmup", type=int, default=2, help="updates that are not counted")
-    parser.add_argument("--repeat", type=int, default=10, help="updates that are counted")
+    parser.add_argument("--max-tokens", type=int, help="of a batch, instead of the shape's own")
+    parser.add_argument("--turns", type=int, default=5, help="of each contender")
+    parser.add_argument(
+        "--steps", type=int, default=2, help="updates of a turn that count, each on its own batch"
+    )
     parser.add_argument(
         "--phases", action="store_true", help="also forward, losses, backward and optimizer"
     )

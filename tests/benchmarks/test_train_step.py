@@ -1,0 +1,114 @@
+"""The benchmark runs, and its contenders are what their names say."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.contenders import CONTENDERS, PHASES, TrainStep
+from benchmarks.shapes import SHAPES, dictionary, make_batches
+from lrdrop_fairseq import attention
+
+ROOT = Path(__file__).parents[2]
+SMALL = replace(SHAPES["multi30k"], vocabulary=50, max_tokens=256)
+
+
+def contender(name: str, *flags: str) -> TrainStep:
+    return TrainStep(name, SMALL, 2, ["--cpu", "--no-progress-bar", *flags])
+
+
+def loss_of(step: TrainStep) -> float:
+    """Of one batch, by the contender's criterion: summed over its target tokens."""
+    torch.manual_seed(0)
+    with step._patches():
+        loss, _, _ = step.trainer.criterion(step.trainer.model.train(), step.batches[0])
+    return float(loss)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_batches_are_fixed_and_full(name: str) -> None:
+    shape = SHAPES[name]
+    words = dictionary(shape.vocabulary)
+    assert len(words) == shape.vocabulary
+    first, second = make_batches(shape, words, 2), make_batches(shape, words, 2)
+    for batch, again in zip(first, second):
+        assert torch.equal(batch["target"], again["target"])
+        for rows in (batch["target"], batch["net_input"]["src_tokens"]):
+            assert rows.max() < shape.vocabulary and rows.numel() <= shape.max_tokens
+        assert max(batch["target"].numel(), batch["net_input"]["src_tokens"].numel()) > (
+            0.8 * shape.max_tokens
+        )
+    assert not torch.equal(first[0]["target"], first[1]["target"])
+
+
+def test_contenders_without_dropout_have_the_plain_loss_once_or_twice() -> None:
+    """Without dropout all passes agree: R1 counts it twice, fairseq's R-Drop too, LR-Drop once."""
+    losses = {name: loss_of(contender(name, "--dropout=0")) for name in CONTENDERS}
+    for name, factor in {"R1": 2, "R1f": 1, "R2": 2, "R3": 1, "R4": 1}.items():
+        assert losses[name] == pytest.approx(factor * losses["R0"], rel=1e-5), name
+
+
+def test_the_floor_takes_two_passes_and_the_plain_forms_are_plain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch_sizes: list[int] = []
+    step = contender("R1f")
+    step.trainer.model.encoder.register_forward_pre_hook(
+        lambda _, args: batch_sizes.append(args[0].size(0))
+    )
+    step.run(0)
+    assert batch_sizes == [2 * step.batches[0]["target"].size(0)]
+    # The same numbers from both forms of the losses, so it takes more to tell them apart.
+    monkeypatch.setattr(attention, "LARGEST_MAP", 0)
+    called: list[Any] = []
+    monkeypatch.setattr(
+        torch.nn.functional, "scaled_dot_product_attention", lambda *a, **k: called.append(a)
+    )
+    contender("R3").run(0)
+    assert not called
+    assert loss_of(contender("R3", "--dropout=0")) > 0
+
+
+def test_an_update_is_an_update_and_its_phases_add_up() -> None:
+    step = contender("R4")
+    before = [p.clone() for p in step.trainer.model.parameters()]
+    seconds = step.run(0)
+    assert seconds > 0 and step.trainer.get_num_updates() == 1
+    assert any(not torch.equal(a, b) for a, b in zip(before, step.trainer.model.parameters()))
+    phases = step.run_phases(1)
+    assert tuple(phases) == PHASES and all(value > 0 for value in phases.values())
+    assert step.peak() > 0
+
+
+def test_the_command_writes_a_table_and_a_csv(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    command = [sys.executable, "-m", "benchmarks.train_step", "--csv", str(path), "--phases"]
+    command += "--shape multi30k --max-tokens 256 --contenders R0 R4".split()
+    command += "--turns 1 --steps 1 -- --cpu --dropout 0.1".split()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["R0", "R4"]
+    ratio = float(rows[1]["seconds"]) / float(rows[0]["seconds"])
+    assert float(rows[1]["time_over_R0"]) == pytest.approx(ratio)
+    assert float(rows[1]["allocated_bytes"]) > 0 and rows[1]["time_over_R2"] == ""
+    table = [line for line in done.stdout.splitlines() if line.startswith("| multi30k")]
+    assert len(table) == 2 and f"{ratio:.2f}" in table[1]
+
+
+def test_a_contender_that_fails_says_which(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.train_step", "--shape", "multi30k"]
+    command += ["--contenders", "R4", "--max-tokens", "256", "--csv", str(tmp_path / "x.csv")]
+    command += ["--", "--lr-drop-hidden-weight=-1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "R4" in done.stderr and "--lr-drop-hidden-weight" in done.stderr
+    assert not (tmp_path / "x.csv").exists()
