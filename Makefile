@@ -1,7 +1,7 @@
-# make install | demo | test | lint | clean; "make help" says what each does.
+# make install | demo | bench | test | lint | clean; "make help" says what each does.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install demo bench test lint clean
 
 # What runs after the installation sees .venv first on PATH, as in an activated environment.
 ENV = env PATH="$(CURDIR)/.venv/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
@@ -9,6 +9,7 @@ ENV = env PATH="$(CURDIR)/.venv/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
 help:
 	@echo 'make install   torch, fairseq and this package into .venv (scripts/install.sh)'
 	@echo 'make demo      train, translate and score on a corpus it makes itself'
+	@echo 'make bench     time and memory of a training step, beside plain training and R-Drop (long)'
 	@echo 'make test      lint, types, shellcheck and the tests; installs what they need'
 	@echo 'make lint      the checks alone'
 	@echo 'make clean     remove caches and build products (not .venv, not results)'
@@ -19,6 +20,12 @@ install:
 demo:
 	scripts/install.sh --plots
 	$(ENV) examples/translation/demo/run.sh
+
+# The shapes one after the other: the first table comes after a few minutes, the last much later.
+bench:
+	scripts/install.sh
+	$(ENV) python -m benchmarks.train_step --csv build/benchmarks/train_step.csv
+	$(ENV) python -m benchmarks.attention_layer --csv build/benchmarks/attention_layer.csv
 
 lint:
 	scripts/install.sh --dev
@@ -33,4 +40,4 @@ test: lint
 
 clean:
 	rm -rf build/lib build/bdist.* dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	find lrdrop_fairseq scripts tests examples -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks lrdrop_fairseq scripts tests examples -name __pycache__ -prune -exec rm -rf {} +

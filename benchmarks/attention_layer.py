@@ -4,17 +4,21 @@
 
 One Transformer layer of BART-large's size (d 1024, FFN 4096, 16 heads) on one sentence in two
 passes: forward, attention term, backward. Every measurement is a process of its own. ``--longest
-GIB`` also looks for the longest sentence whose step stays below that much memory.
+GIB`` looks instead for the longest sentence that trains within that much memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -22,8 +26,8 @@ from fairseq.models.transformer import TransformerConfig
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 from tabulate import tabulate
 
-from benchmarks.machine import describe_machine, peak_bytes, resident_bytes
-from benchmarks.tables import write_lines
+from benchmarks.machine import EXACT, describe_machine, peak_bytes, resident_bytes
+from benchmarks.tables import progress, write_lines
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.attention import ExposedAttention, Listener
 from lrdrop_fairseq.layer_states import LayerStates
@@ -45,12 +49,13 @@ def main() -> None:
     args = _parse()
     machine = describe_machine()
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))
-    results = [measure(form, length, args.repeat) for length in args.length for form in FORMS]
-    _print(results)
     if args.longest:
-        for form in FORMS:
-            results.append(find_longest(form, args.longest * 2**30, args.most))
-            _print(results[-1:])
+        limit = args.longest * 2**30
+        results = [find_longest(form, limit, args.most) for form in FORMS]
+    else:
+        results = [measure(form, length, args.repeat) for length in args.length for form in FORMS]
+    progress("")
+    _print(results)
     lines = [{"form": r.form, "length": r.length, "seconds": r.seconds, "peak_bytes": r.peak}
              for r in results]  # fmt: skip
     write_lines(args.csv, [line | machine for line in lines])
@@ -58,54 +63,86 @@ def main() -> None:
 
 
 def measure(form: str, length: int, repeat: int) -> Measured:
-    """Median seconds and peak bytes of a step, in a process of its own."""
-    with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure_here, (form, length, repeat))
+    """Median seconds and peak bytes of a step, each in a process of its own."""
+    progress(f"{form}, T = {length}")
+    seconds = in_process({}, _seconds, form, length, repeat)
+    return Measured(form, length, seconds, in_process(EXACT, _peak, form, length))
 
 
 def find_longest(form: str, limit: float, most: int) -> Measured:
-    """The longest multiple of 256 (at most ``most``) whose step stays below ``limit`` bytes."""
-    low, high = 1, most // 256
-    best = measure(form, 256 * high, 1)
-    if best.peak <= limit:
-        return best
-    while high - low > 1:
+    """The longest sentence that trains below ``limit`` bytes, to a 1/16 of it, up to ``most``."""
+    low, high = 256, 512
+    while high <= most and _fits(form, high, limit):
+        low, high = high, 2 * high
+    high = min(high, most + 1)
+    while high - low > low // 16:
         middle = (low + high) // 2
-        tried = measure(form, 256 * middle, 1)
-        if tried.peak <= limit:
-            low, best = middle, tried
-        else:
-            high = middle
-    return best
+        low, high = (middle, high) if _fits(form, middle, limit) else (low, middle)
+    return measure(form, low, 1)
 
 
-def _measure_here(form: str, length: int, repeat: int) -> Measured:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.manual_seed(1)
-    config = TransformerConfig(dropout=0.1)
-    config.encoder.embed_dim, config.encoder.ffn_embed_dim = 1024, 4096
-    config.encoder.attention_heads = 16
-    before = resident_bytes("VmRSS")
-    layer = TransformerEncoderLayerBase(config).to(device)
-    ExposedAttention.adopt(layer.self_attn)
-    inputs = torch.randn(length, 2, 1024, device=device, requires_grad=True)
-    padding = torch.zeros(1, length, dtype=torch.bool, device=device)
+def _fits(form: str, length: int, limit: float) -> bool:
+    progress(f"{form}, T = {length}: is it below {limit / 2**30:g} GiB?")
+    peak: int | None = in_process(EXACT, _peak, form, length, limit)
+    return peak is not None and peak <= limit
 
-    def step() -> float:
+
+def in_process(environment: dict[str, str], function: Callable[..., Any], *args: Any) -> Any:
+    with mock.patch.dict(os.environ, environment), get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, args)
+
+
+def _seconds(form: str, length: int, repeat: int) -> float:
+    step = Step(form, length)
+    seconds = []
+    for _ in range(repeat + 1):
         start = time.perf_counter()
-        states = LayerStates()
-        layer.self_attn.listener = Listener(attention_distance, states.encoder_self_attention)
-        with mock.patch.object(attention, "LARGEST_MAP", FORMS[form]):
-            output = layer(inputs, None)
-        loss = output.square().mean() + attention_term(states, padding, padding)
-        loss.backward()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
+        step.run()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])  # the first one warms up
 
-    seconds = [step() for _ in range(repeat + 1)]
-    # The first one warms up, where there is another.
-    return Measured(form, length, statistics.median(seconds[1:] or seconds), peak_bytes(before))
+
+def _peak(form: str, length: int, limit: float | None = None) -> int | None:
+    """Peak bytes of a step; None where far more than ``limit`` would be needed."""
+    if limit and not torch.cuda.is_available():
+        # An error, before the system has no memory left. Twice the limit, as not all is used.
+        most = resident_bytes("VmSize") + int(2 * limit)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    before = resident_bytes("VmRSS")
+    try:
+        Step(form, length).run()
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        return None
+    return peak_bytes(before)
+
+
+class Step:
+    """Forward, attention term and backward of one layer."""
+
+    def __init__(self, form: str, length: int) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.manual_seed(1)
+        config = TransformerConfig(dropout=0.1)
+        config.encoder.embed_dim, config.encoder.ffn_embed_dim = 1024, 4096
+        config.encoder.attention_heads = 16
+        self.layer = TransformerEncoderLayerBase(config).to(self.device)
+        ExposedAttention.adopt(self.layer.self_attn)
+        self.inputs = torch.randn(length, 2, 1024, device=self.device, requires_grad=True)
+        self.padding = torch.zeros(1, length, dtype=torch.bool, device=self.device)
+        self.largest_map = FORMS[form]
+
+    def run(self) -> None:
+        states = LayerStates()
+        listener = Listener(attention_distance, states.encoder_self_attention)
+        self.layer.self_attn.listener = listener
+        with mock.patch.object(attention, "LARGEST_MAP", self.largest_map):
+            output = self.layer(self.inputs, None)
+        term = attention_term(states, self.padding, self.padding)
+        (output.square().mean() + term).backward()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
 
 def _print(results: list[Measured]) -> None:

@@ -8,6 +8,11 @@ import platform
 
 import torch
 
+# Environment of a process in which every allocation is a mapping of its own, which the kernel gets
+# back at once when it is freed: what the C library keeps of freed memory is then not counted, as
+# torch does not count it on a GPU.
+EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+
 
 def describe_machine() -> dict[str, str]:
     """Hardware, threads, torch's version and the date."""

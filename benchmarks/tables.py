@@ -1,14 +1,15 @@
-"""One table for people and one CSV for programs."""
+"""One table for people, one CSV for programs, and how far the work is."""
 
 from __future__ import annotations
 
 import csv
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tabulate import tabulate
+from tabulate import tabulate  # sacreBLEU brings it along
 
 
 @dataclass
@@ -71,6 +72,14 @@ def write_lines(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
         writer.writeheader()
         writer.writerows(lines)
     os.replace(aside, path)
+
+
+def progress(text: str) -> None:
+    """On a terminal in one line, elsewhere in one each; "" at the end."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    elif text:
+        print(text, file=sys.stderr, flush=True)
 
 
 def _ratios(row: Row, rows: list[Row], quantity: str) -> dict[str, float | None]:

@@ -11,19 +11,21 @@ them; medians are reported. What follows ``--`` goes to every contender:
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import statistics
 import sys
 import traceback
+import warnings
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.machine import describe_machine
+from benchmarks.machine import EXACT, describe_machine
 from benchmarks.shapes import SHAPES, Shape
-from benchmarks.tables import Row, print_table, write_csv
+from benchmarks.tables import Row, print_table, progress, write_csv
 
 NAMES = ("R0", "R1", "R1f", "R2", "R3", "R4")
 
@@ -46,7 +48,7 @@ def measure(shape: str, args: argparse.Namespace) -> list[Row]:
     try:
         for turn in range(args.turns):
             for name, worker in workers.items():
-                _progress(f"{shape}: turn {turn + 1} of {args.turns}, {name}")
+                progress(f"{shape}: turn {turn + 1} of {args.turns}, {name}")
                 worker.take_turn()
         timings = {name: worker.result() for name, worker in workers.items()}
         resident = {name: worker.peak() for name, worker in workers.items()}
@@ -55,20 +57,16 @@ def measure(shape: str, args: argparse.Namespace) -> list[Row]:
             worker.stop()
     rows = []
     for name, (seconds, phases) in timings.items():
-        _progress(f"{shape}: memory of {name}")
+        progress(f"{shape}: memory of {name}")
         allocated = measure_allocated(name, shape, args)
         rows.append(Row(shape, name, seconds, allocated, resident[name], phases))
-    _progress("")
+    progress("")
     return rows
 
 
 def measure_allocated(name: str, shape: str, args: argparse.Namespace) -> int:
-    """Peak bytes that updates need, without what the C library keeps of memory that was freed.
-
-    That is what torch counts on a GPU. On a CPU every allocation is made a mapping of its own,
-    which the kernel gets back at once.
-    """
-    with mock.patch.dict(os.environ, {"MALLOC_MMAP_THRESHOLD_": "65536"}):
+    """Peak bytes that updates need, without what the C library keeps of freed memory."""
+    with mock.patch.dict(os.environ, EXACT):
         worker = Worker(name, shape, args)
     try:
         worker.take_turn()
@@ -89,6 +87,8 @@ class Worker:
             daemon=True,
         )
         self._process.start()
+        child.close()
+        self._name = name
         self._steps: int = args.steps
         self._phases: bool = args.phases
         self._seconds: list[float] = []
@@ -118,8 +118,14 @@ class Worker:
         self._process.join()
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        self._pipe.send((method, arguments))
-        answer = self._pipe.recv()
+        try:
+            self._pipe.send((method, arguments))
+            answer = self._pipe.recv()
+        except (BrokenPipeError, ConnectionResetError, EOFError):
+            raise RuntimeError(
+                f"{self._name} was killed, perhaps because memory ran out: compare fewer at a time "
+                "(--contenders), or on smaller batches (--max-tokens)"
+            ) from None
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -132,6 +138,9 @@ def _shape(name: str, args: argparse.Namespace) -> Shape:
 
 def _serve(pipe: Any, name: str, shape: Shape, n_batches: int, flags: list[str]) -> None:
     """What a contender's process does: build, then answer each request."""
+    # fairseq says much about itself, and so do the libraries under it.
+    logging.disable(logging.INFO)
+    warnings.simplefilter("ignore")
     from benchmarks.contenders import TrainStep
 
     contender: TrainStep | None = None
@@ -143,11 +152,6 @@ def _serve(pipe: Any, name: str, shape: Shape, n_batches: int, flags: list[str])
         except Exception as error:
             traceback.print_exc()
             pipe.send(RuntimeError(f"{name}: {error}"))
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _parse() -> argparse.Namespace:

@@ -95,13 +95,15 @@ class ExposedAttention(MultiheadAttention):
         k = self._split_heads(self.k_proj(key))
         v = self._split_heads(self.v_proj(value))
         mask = merge_masks(attn_mask, key_padding_mask, q.dtype)
-        if q.size(2) * k.size(2) <= LARGEST_MAP:
+        dropout = self.dropout_module.p if self.training else 0.0
+        # With dropout, torch's attention on a CPU forms the map as well: nothing to be saved then.
+        forms_map = q.device.type == "cpu" and dropout > 0
+        if forms_map or q.size(2) * k.size(2) <= LARGEST_MAP:
             probabilities = attention_probabilities(q, k, self.scaling, mask)
             self.listener.hear(AttentionMap(probabilities, mask))
             attended = self.dropout_module(probabilities).to(v.dtype) @ v
         else:
             self.listener.hear(AttentionInputs(q, k, self.scaling, mask))
-            dropout = self.dropout_module.p if self.training else 0.0
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         # B x H x T x D -> T x B x C
         attended = attended.permute(2, 0, 1, 3).flatten(start_dim=2)

@@ -1,8 +1,8 @@
 """The hidden and the attention term of a whole model, from what its layers exposed.
 
-Each layer's distance is computed while the model runs, and not afterwards from recorded
-states: autograd then goes back through it when it comes to that layer,
-instead of through the distances of all layers first, whose gradients would wait side by side.
+Each layer's distance is computed while the model runs, and not afterwards from recorded states:
+autograd then goes back through it when it comes to that layer, instead of through the distances
+of all layers first, whose gradients would wait side by side.
 """
 
 from __future__ import annotations

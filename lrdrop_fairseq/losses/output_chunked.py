@@ -15,9 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from lrdrop_fairseq.losses.output import OutputTerms
 
-# Logits of one chunk, both passes together. On a CPU the three buffers of a chunk should stay in
-# the cache; a GPU needs enough rows to fill its cores.
-CPU_CHUNK_LOGITS = 1 << 20
+# Logits of one chunk, both passes together. Larger buffers leave the cache of a CPU; in smaller
+# ones reading the projection and its gradient, once per chunk, takes longer than all else. A GPU
+# needs enough rows to fill its cores.
+CPU_CHUNK_LOGITS = 1 << 22
 GPU_CHUNK_LOGITS = 1 << 26
 
 
@@ -92,9 +93,16 @@ class _ChunkedOutputTerms(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError(
+                "a second backward through the chunked output loss: its gradients were computed "
+                "in the forward and given away in the first one (retain_graph is not supported)"
+            )
+        # In place: a copy for the vocabulary, while all activations are there, would be the peak.
+        gradients, ctx.gradients = ctx.gradients, None
         scaled = (
-            None if gradient is None else (gradient * grad).to(dtype)
-            for gradient, dtype in zip(ctx.gradients, ctx.dtypes)
+            None if gradient is None else gradient.mul_(grad).to(dtype)
+            for gradient, dtype in zip(gradients, ctx.dtypes)
         )
         return (*scaled, None, None, None, None)
 

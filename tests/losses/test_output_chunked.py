@@ -115,6 +115,13 @@ def test_gradients_are_not_flushed_before_the_loss_scale() -> None:
     assert features.grad is not None and (features.grad > 0).all()
 
 
+def test_a_second_backward_is_refused() -> None:
+    terms = chunked(make_inputs(torch.float32, 7, 13), 0.1, 2.5)
+    terms.objective.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="second backward"):
+        terms.objective.backward()
+
+
 def test_a_tie_is_no_correct_prediction() -> None:
     """Without any knowledge word 0 is predicted, as argmax does."""
     features, weight = torch.zeros(4, 2, 3), torch.zeros(5, 3)
