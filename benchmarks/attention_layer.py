@@ -72,9 +72,11 @@ def measure(form: str, length: int, repeat: int) -> Measured:
 def find_longest(form: str, limit: float, most: int) -> Measured:
     """The longest sentence that trains below ``limit`` bytes, to a 1/16 of it, up to ``most``."""
     low, high = 256, 512
-    while high <= most and _fits(form, high, limit):
+    while _fits(form, min(high, most), limit):
+        if high >= most:
+            return measure(form, most, 1)
         low, high = high, 2 * high
-    high = min(high, most + 1)
+    high = min(high, most)
     while high - low > low // 16:
         middle = (low + high) // 2
         low, high = (middle, high) if _fits(form, middle, limit) else (low, middle)
