@@ -24,8 +24,8 @@ demo:
 # The shapes one after the other: the first table comes after a few minutes, the last much later.
 bench:
 	scripts/install.sh
-	$(ENV) python -m benchmarks.train_step --csv build/benchmarks/train_step.csv
-	$(ENV) python -m benchmarks.attention_layer --csv build/benchmarks/attention_layer.csv
+	$(ENV) python -m benchmarks.train_step
+	$(ENV) python -m benchmarks.attention_layer
 
 lint:
 	scripts/install.sh --dev

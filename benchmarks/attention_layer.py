@@ -15,6 +15,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,10 +25,9 @@ from unittest import mock
 import torch
 from fairseq.models.transformer import TransformerConfig
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
-from tabulate import tabulate
 
 from benchmarks.machine import EXACT, describe_machine, peak_bytes, resident_bytes
-from benchmarks.tables import progress, write_lines
+from benchmarks.tables import print_lines, progress, write_lines
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.attention import ExposedAttention, Listener
 from lrdrop_fairseq.layer_states import LayerStates
@@ -90,8 +90,10 @@ def _fits(form: str, length: int, limit: float) -> bool:
 
 
 def in_process(environment: dict[str, str], function: Callable[..., Any], *args: Any) -> Any:
-    with mock.patch.dict(os.environ, environment), get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, args)
+    """The result of a function in a process that ends with it; an error if it was killed."""
+    context = get_context("spawn")
+    with mock.patch.dict(os.environ, environment), ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *args).result()
 
 
 def _seconds(form: str, length: int, repeat: int) -> float:
@@ -117,7 +119,7 @@ def _peak(form: str, length: int, limit: float | None = None) -> int | None:
         if "memory" not in str(error):
             raise
         return None
-    return peak_bytes(before)
+    return peak_bytes(before, torch.cuda.is_available())
 
 
 class Step:
@@ -153,7 +155,7 @@ def _print(results: list[Measured]) -> None:
          "peak GiB": f"{r.peak / 2**30:.2f}"}
         for r in results
     ]  # fmt: skip
-    print("\n" + tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True))
+    print_lines(lines)
 
 
 def _parse() -> argparse.Namespace:

@@ -28,26 +28,20 @@ _SMOOTHING = "--label-smoothing 0.1"
 _LR_DROP = f"--criterion lr_drop_label_smoothed_cross_entropy {_SMOOTHING}"
 _NO_TERMS = "--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0 --lr-drop-output-weight 0"
 
-# name: (what it is, criterion flags)
+# The flags of each contender's criterion.
 CONTENDERS = {
-    "R0": (
-        "plain cross entropy",
-        f"--criterion label_smoothed_cross_entropy {_SMOOTHING}",
-    ),
-    "R1": (
-        "plain, batch twice",
-        f"--criterion label_smoothed_cross_entropy {_SMOOTHING}",
-    ),
-    "R1f": (
-        "plain, two passes, chunked output loss",
-        f"{_LR_DROP} {_NO_TERMS}",
-    ),
-    "R2": (
-        "fairseq's R-Drop",
-        f"--criterion label_smoothed_cross_entropy_with_rdrop {_SMOOTHING} --rdrop-alpha 5",
-    ),
-    "R3": ("LR-Drop, plain losses", _LR_DROP),
-    "R4": ("LR-Drop", _LR_DROP),
+    # plain cross entropy
+    "R0": f"--criterion label_smoothed_cross_entropy {_SMOOTHING}",
+    # the same, the batch twice
+    "R1": f"--criterion label_smoothed_cross_entropy {_SMOOTHING}",
+    # plain, two passes, chunked output loss
+    "R1f": f"{_LR_DROP} {_NO_TERMS}",
+    # fairseq's R-Drop
+    "R2": f"--criterion label_smoothed_cross_entropy_with_rdrop {_SMOOTHING} --rdrop-alpha 5",
+    # LR-Drop, its losses in their plain forms
+    "R3": _LR_DROP,
+    # LR-Drop
+    "R4": _LR_DROP,
 }
 PHASES = ("forward", "losses", "backward", "optimizer")
 
@@ -57,7 +51,7 @@ class TrainStep:
 
     def __init__(self, name: str, shape: Shape, n_batches: int, flags: list[str]) -> None:
         self._patches = _plain_forms if name == "R3" else _no_patch
-        config = _config(shape, CONTENDERS[name][1].split() + flags)
+        config = _config(shape, CONTENDERS[name].split() + flags)
         words = dictionary(shape.vocabulary)
         batches = make_batches(shape, words, n_batches)
         self.batches = [_twice(batch) for batch in batches] if name == "R1" else batches
@@ -124,7 +118,7 @@ class TrainStep:
 
     def peak(self) -> int:
         """Highest memory in use so far: model, optimizer and all that a step needs, in bytes."""
-        return peak_bytes(self._resident)
+        return peak_bytes(self._resident, self._cuda)
 
     def _wait(self) -> None:
         if self._cuda:

@@ -29,14 +29,15 @@ def describe_machine() -> dict[str, str]:
     return machine
 
 
-def peak_bytes(before: int) -> int:
+def peak_bytes(before: int, cuda: bool) -> int:
     """Highest memory in use so far, by torch's allocator on a GPU, by this process on a CPU.
 
     Args:
         before: ``resident_bytes("VmRSS")`` before the model was built, which is what Python,
             torch and the data take by themselves. It is subtracted on a CPU.
+        cuda: whether the work was done on a GPU.
     """
-    if torch.cuda.is_available():
+    if cuda:
         return torch.cuda.max_memory_allocated()
     return resident_bytes("VmHWM") - before
 

@@ -47,6 +47,11 @@ def print_table(rows: list[Row]) -> None:
         line["RSS GiB"] = f"{row.resident / 2**30:.2f}"
         line |= {phase: f"{seconds:.3f}" for phase, seconds in row.phases.items()}
         lines.append(line)
+    print_lines(lines)
+
+
+def print_lines(lines: Sequence[Mapping[str, str]]) -> None:
+    """A table in Markdown with the keys of the lines as its header."""
     print("\n" + tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True))
 
 

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from benchmarks.contenders import CONTENDERS, TrainStep
 from benchmarks.machine import EXACT, describe_machine
 from benchmarks.shapes import SHAPES, Shape
 from benchmarks.tables import Row, print_table, progress, write_csv
-
-NAMES = ("R0", "R1", "R1f", "R2", "R3", "R4")
 
 
 def main() -> None:
@@ -141,8 +140,6 @@ def _serve(pipe: Any, name: str, shape: Shape, n_batches: int, flags: list[str])
     # fairseq says much about itself, and so do the libraries under it.
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")
-    from benchmarks.contenders import TrainStep
-
     contender: TrainStep | None = None
     while True:
         method, arguments = pipe.recv()
@@ -159,7 +156,7 @@ def _parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=list(SHAPES))
-    parser.add_argument("--contenders", nargs="+", choices=NAMES, default=NAMES)
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--max-tokens", type=int, help="of a batch, instead of the shape's own")
     parser.add_argument("--turns", type=int, default=5, help="of each contender")
     parser.add_argument(

@@ -12,9 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.output_layer import chunking_obstacle
 from lrdrop_fairseq.wrappers import unwrap
-from tests.toy import assert_same, make_criterion, make_model, make_sample, run
+from tests.toy import TERMS, assert_same, make_criterion, make_model, make_sample, run
 
-TERMS = ("loss", "nll_loss", "hidden_loss", "attention_loss", "output_loss")
 SMALL = dict(encoder_layers=1, decoder_layers=1, dropout=0.3)
 
 

@@ -20,9 +20,8 @@ from fairseq_cli.train import cli_main
 
 from lrdrop_fairseq.models.transformer import LRDropTransformer
 from lrdrop_fairseq.siamese import halves
-from tests.toy import write_data
+from tests.toy import TERMS, write_data
 
-LOGGED = ("loss", "nll_loss", "hidden_loss", "attention_loss", "output_loss")
 FLAGS = (
     "--task translation --source-lang de --target-lang en --cpu --num-workers 0 --seed 1 "
     "--arch perturbed --encoder-layers 2 --decoder-layers 2 "
@@ -89,7 +88,7 @@ def train(data: Path, folder: Path, n_processes: int, *more: str) -> tuple[Any, 
     torch.multiprocessing.start_processes(_train, arguments, n_processes, start_method="fork")
     state = load_checkpoint_to_cpu(str(folder / "checkpoint_last.pt"))
     meters = {key: meter for _, key, _, meter in state["extra_state"]["metrics"]["train"]}
-    return state["model"], {key: float(meters[key]["sum"] / meters[key]["count"]) for key in LOGGED}
+    return state["model"], {key: float(meters[key]["sum"] / meters[key]["count"]) for key in TERMS}
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +103,7 @@ def one_process(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[in
 
 def test_the_terms_are_exercised(one_process: dict[int, Any]) -> None:
     (parameters, means), (others, _) = one_process.values()
-    assert all(means[name] > 1e-4 for name in LOGGED)
+    assert all(means[name] > 1e-4 for name in TERMS)
     for name, value in parameters.items():
         # Softmax undoes what a key's bias does, so it has no gradient; "version" is a constant.
         if not name.endswith(("k_proj.bias", "version")):

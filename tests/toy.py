@@ -31,6 +31,9 @@ SIZES = dict(
     max_target_positions=64,
 )
 
+# What LR-Drop logs of its objective.
+TERMS = ("loss", "nll_loss", "hidden_loss", "attention_loss", "output_loss")
+
 
 def make_task() -> TranslationTask:
     dictionary = Dictionary()

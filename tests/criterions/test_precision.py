@@ -21,10 +21,9 @@ from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as criterion_module
 from lrdrop_fairseq.losses import attention_blockwise, output_chunked
 from tests.test_distributed import perturb
-from tests.toy import gradients, make_criterion, make_model, make_sample, make_trainer
+from tests.toy import TERMS, gradients, make_criterion, make_model, make_sample, make_trainer
 
 SAMPLES = [make_sample(), make_sample([(4, 4), (2, 6)], seed=5)]
-TERMS = ("loss", "nll_loss", "hidden_loss", "attention_loss", "output_loss")
 # gelu, as a rounding can switch a relu on. Attention dropout would differ with the form.
 FLAGS = ("--activation-fn=gelu", "--lr-drop-attention-weight=3", "--lr-drop-hidden-weight=0.7")
 ON_CPU = ("--cpu", "--dropout=0.3")
