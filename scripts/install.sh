@@ -9,10 +9,10 @@ usage() {
     cat <<'EOF'
 usage: scripts/install.sh [--dev] [--plots] [--python PYTHON]
 
-Installs torch, fairseq-fixed and this package into .venv. A second run takes seconds, and a run
-that was killed can be repeated.
+Installs torch, fairseq-fixed, this package and what its scripts need into .venv. A second run
+takes seconds, and a run that was killed can be repeated.
 
-  --dev            also what the tests need (pytest, ruff, mypy, shellcheck, and the plots)
+  --dev            also what the tests need (pytest, ruff, mypy, shellcheck, CTranslate2, the plots)
   --plots          also what the plots need (matplotlib, tensorboard)
   --python PYTHON  make .venv with this interpreter: Python 3.11, 3.12 or 3.13
                    (default: $PYTHON, else the first suitable one on PATH)
@@ -206,11 +206,11 @@ install_package() {
     fi
 }
 
-python="${PYTHON:-}" extras=
+python="${PYTHON:-}" extras=examples
 while (($# > 0)); do
     case "$1" in
     --dev) extras=dev ;;
-    --plots) extras="${extras:-plots}" ;;
+    --plots) [[ "$extras" == dev ]] || extras=examples,plots ;;
     --python)
         need_value "$@"
         python="$2"
