@@ -20,72 +20,19 @@ LRDROP_CACHE names the cache (default: lrdrop_fairseq in $XDG_CACHE_HOME or ~/.c
 from __future__ import annotations
 
 import argparse
-import difflib
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from archives import Archive, find
 from transfer import download
-from unpack import CHUNK, ArchiveError, aside, check_format, unpack
-
-TABLE = Path(__file__).resolve().parent / "archives.json"
-
-
-@dataclass(frozen=True)
-class Archive:
-    """One entry of the table."""
-
-    name: str
-    file: str  # where it lies in the cache; the last part is the file's own name
-    urls: tuple[str, ...]  # tried in this order
-    size: int | None = None  # bytes; None, like the checksums: nobody has published it
-    sha256: str | None = None
-    md5: str | None = None
-    inner: str | None = None  # the archive meant is this member of the file
-    source: str = ""  # who says so
-
-    @property
-    def checksum(self) -> tuple[str, str] | None:
-        """The algorithm and the published sum."""
-        if self.sha256:
-            return "sha256", self.sha256
-        return ("md5", self.md5) if self.md5 else None
+from unpack import CHUNK, ArchiveError, aside, check_format, remove, unpack
 
 
 def note(message: str) -> None:
     print(f"download.py: {message}", file=sys.stderr, flush=True)
-
-
-def table() -> dict[str, Archive]:
-    """All archives by name, those of $LRDROP_ARCHIVES before our own. Raises ArchiveError."""
-    archives = _read_table(TABLE)
-    if own := os.environ.get("LRDROP_ARCHIVES"):
-        archives |= _read_table(Path(own))
-    return archives
-
-
-def _read_table(path: Path) -> dict[str, Archive]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            name: Archive(name, **{**entry, "urls": tuple(entry["urls"])})
-            for name, entry in entries.items()
-        }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ArchiveError(f"{path} is no table of archives: {error!r}") from error
-
-
-def find(name: str) -> Archive:
-    """The entry of that name. Raises ArchiveError with the names that are like it."""
-    archives = table()
-    if name not in archives:
-        similar = difflib.get_close_matches(name, archives, n=5, cutoff=0.4)
-        raise ArchiveError(f"no archive is called '{name}'; similar: {', '.join(similar) or '-'}")
-    return archives[name]
 
 
 def default_cache() -> Path:
@@ -110,8 +57,7 @@ def fetch(name: str, cache: Path | None = None, from_dir: Path | None = None) ->
         except ArchiveError as error:
             raise ArchiveError(f"{error}; delete {path} and run this again") from error
     else:
-        record.unlink(missing_ok=True)
-        download(archive.urls, path, archive.size, lambda part: _verify(archive, part, None))
+        download(archive.urls, path, archive.size, lambda part: _verify(archive, part, record))
     if archive.checksum is None and not record.exists():
         digest = _digest(path, "sha256")
         note(f"no checksum of {path.name} is published; its SHA-256 is {digest}, kept in {record}")
@@ -142,15 +88,15 @@ def _verify(archive: Archive, path: Path, record: Path | None) -> None:
             f"{path} has {size:,} bytes, but {archive.name} has {archive.size:,}: "
             f"it is {'truncated' if size < archive.size else 'altered'}"
         )
-    expected = archive.checksum
+    expected, who = archive.checksum, f"that of {archive.name}"
     if expected is None and record is not None and record.exists():
         expected = "sha256", record.read_text(encoding="utf-8").split()[0]
+        who = f"the one kept in {record} (to be deleted if a new {archive.name} was published)"
     if expected is None:
         check_format(path, Path(archive.file).name)
     elif (digest := _digest(path, expected[0])) != expected[1]:
         raise ArchiveError(
-            f"{path} is altered: its {expected[0]} is {digest}, that of {archive.name} is "
-            f"{expected[1]}"
+            f"{path} is altered: its {expected[0]} is {digest}, {who} is {expected[1]}"
         )
 
 
@@ -184,9 +130,13 @@ def provide(
     if inner is None:
         unpack(path, folder, only)
     else:
-        with aside(into / f"{name}.outer") as outer:
+        outer = into / f"{name}.outer"
+        remove(outer)  # a killed run may have left it
+        try:
             unpack(path, outer, [inner])
             unpack(outer / inner, folder, only)
+        finally:
+            remove(outer)
     return folder
 
 
@@ -200,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for name in args.names:
             provide(name, args.into, args.cache, args.from_dir)
-    except ArchiveError as error:
+    except (ArchiveError, OSError) as error:
         print(f"download.py: error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -88,22 +88,23 @@ def _from_mirror(
     url: str, part: Path, file: BinaryIO, size: int | None, verify: Callable[[Path], None]
 ) -> None:
     """Completes the part file from one address. Raises MirrorError or ArchiveError."""
-    resumed = file.tell() > 0
-    _transfer(url, file, size)
-    try:
-        verify(part)
-    except ArchiveError:
-        file.truncate(0)
-        if not resumed:
-            raise
-        # What lay here may have come from another mirror, or from before the file changed.
-        note(f"what was resumed does not fit together; downloading {url} again from its start")
+    while True:
+        resumed = file.tell() > 0
         _transfer(url, file, size)
         try:
             verify(part)
+            return
         except ArchiveError:
-            file.truncate(0)
-            raise
+            _empty(file)
+            if not resumed:
+                raise
+        # What lay here may have come from another mirror, or from before the file was changed.
+        note(f"what was resumed does not fit together; downloading {url} again from its start")
+
+
+def _empty(file: BinaryIO) -> None:
+    file.seek(0)
+    file.truncate()
 
 
 def _transfer(url: str, file: BinaryIO, size: int | None) -> None:
@@ -144,24 +145,24 @@ def _request(url: str, file: BinaryIO, size: int | None) -> bool:
             raise
         if _total(error.headers) == start:  # nothing is missing
             return True
-        file.truncate(0)  # longer than the file: it was another one
+        _empty(file)  # longer than the mirror's file: it was another one
         return False
     with response:
         total = _total(response.headers)
-        if response.status != 206 and start:
-            note(f"{url} cannot be continued; downloading it again from its start")
-            file.truncate(0)
         if size is not None and total is not None and total != size:
             raise MirrorError(f"this mirror's file has {total:,} bytes, not {size:,}")
-        _receive(response, file, total if total is not None else size)
+        continued = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        if start and not continued:
+            note(f"{url} cannot be continued; downloading it again from its start")
+            _empty(file)
+        _receive(response, file, total)
     return total is None or file.tell() >= total
 
 
 def _total(headers: Message) -> int | None:
     """The size of the whole file, where the server tells it."""
-    if "Content-Range" in headers:
-        match = re.fullmatch(r"bytes .*/(\d+)", headers["Content-Range"])
-        return int(match[1]) if match else None
+    if match := re.fullmatch(r"bytes .*/(\d+)", headers.get("Content-Range", "")):
+        return int(match[1])
     length = headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else None
 

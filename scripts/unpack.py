@@ -36,6 +36,8 @@ def unpack(archive: Path, folder: Path, only: Iterable[str] | None = None) -> No
     ArchiveError, having written nothing, when the archive is damaged, lacks a member, or holds one
     that would end up elsewhere.
     """
+    if folder.exists():
+        raise ArchiveError(f"{folder} exists: remove it, or unpack elsewhere")
     wanted = None if only is None else {_normal(name) for name in only}
     with aside(folder) as partial:
         partial.mkdir(parents=True)
@@ -49,8 +51,8 @@ def unpack(archive: Path, folder: Path, only: Iterable[str] | None = None) -> No
 def check_format(archive: Path, name: str | None = None) -> None:
     """Reads an archive to its end: checksums, names and lengths. Raises ArchiveError.
 
-    `name` is that of the finished file, when it still has another one. What is no archive by its
-    name has nothing to check, but a web page in its place.
+    `name` is that of the finished file, when it still has another one. Of what is no archive by
+    its name, only a web page in its place can be told (and of parquet, its two ends).
     """
     name = name or archive.name
     with _reported(archive):
@@ -65,9 +67,12 @@ def check_format(archive: Path, name: str | None = None) -> None:
                     _check_name(archive, path)
                 if broken := zipped.testzip():
                     raise zipfile.BadZipFile(f"the checksum of {broken} is wrong")
-        if name.endswith((".gz", ".tgz")):
+        elif name.endswith(".gz"):
             _read_through(archive)
-        _refuse_page(archive)
+        else:
+            _refuse_page(archive)
+            if name.endswith(".parquet"):
+                _check_parquet(archive)
 
 
 @contextmanager
@@ -143,6 +148,14 @@ def _refuse_page(archive: Path) -> None:
         raise ArchiveError(f"{archive} is a web page, not the file: the server has moved it")
 
 
+def _check_parquet(archive: Path) -> None:
+    with archive.open("rb") as file:
+        start = file.read(4)
+        file.seek(max(0, archive.stat().st_size - 4))
+        if (start, file.read()) != (b"PAR1", b"PAR1"):
+            raise EOFError("a parquet file begins and ends with PAR1")
+
+
 def _normal(name: str) -> str:
     return str(PurePosixPath(name))
 
@@ -154,15 +167,19 @@ def _check_name(archive: Path, name: str) -> None:
 
 
 def _check_tar_end(tar: tarfile.TarFile) -> None:
-    """Behind the last member a tar has a block of zeros; without it, it was cut there."""
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+    """Reads on behind the last member, to the proof that nothing was cut off there."""
+    file = tar.fileobj
+    assert file is not None
+    if isinstance(file, gzip.GzipFile):  # its checksum and length come last
+        while file.read(CHUNK):
+            pass
+        return
+    file.seek(tar.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it ends without the mark of its end")
 
 
 def _read_through(archive: Path) -> None:
-    """Decompresses a gzip file to its end; only there are its checksum and its length."""
     with gzip.open(archive) as file:
         while file.read(CHUNK):
             pass
@@ -180,8 +197,6 @@ def _unpack_tar(archive: Path, folder: Path, wanted: set[str] | None) -> None:
                 except tarfile.FilterError as error:  # a link to outside, a device
                     raise ArchiveError(f"{archive} is refused: {error}") from error
         _check_tar_end(tar)
-    if archive.suffix in (".gz", ".tgz"):
-        _read_through(archive)
 
 
 def _unpack_zip(archive: Path, folder: Path, wanted: set[str] | None) -> None:
