@@ -39,7 +39,7 @@ def map_lines(
     # A forked worker would inherit the other workers' pipes and never see their end.
     context = multiprocessing.get_context("spawn")
     processes: list[BaseProcess] = []
-    busy: deque[Connection] = deque()  # the pipe of each worker, the one with the oldest batch first
+    busy: deque[Connection] = deque()  # a pipe to each worker, that of the oldest batch first
     try:
         while batch := list(islice(lines, BATCH_LINES)):
             if len(processes) < workers:
