@@ -40,7 +40,7 @@ pair="$other-en"  # the archives have one direction; the data of the other is th
 open_work
 get "iwslt14-$pair"
 talks="$archives/iwslt14-$pair/$pair"
-step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT14 \
+reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT14 \
     "$talks" "$pair" "$work/all"
 sets=()
 for name in TED.dev2010 TEDX.dev2012 TED.tst2010 TED.tst2011 TED.tst2012; do
@@ -49,7 +49,7 @@ for name in TED.dev2010 TEDX.dev2012 TED.tst2010 TED.tst2011 TED.tst2012; do
         sets+=("$base.$other.xml,$base.en.xml")
     fi
 done
-step read_test_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/test" "${sets[@]}"
+reading_step read_test_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/test" "${sets[@]}"
 
 for lang in "$other" en; do
     tokens "$lang" "$work/all.$lang" "$work/all.tokens.$lang" --lowercase
@@ -62,7 +62,7 @@ text="$work/all.tokens"
 [[ "$sentencepiece" == false ]] || text="$work/all"
 step split python "$ROOT/scripts/ted_corpus.py" select --langs "$other" en --lines "$work/retained" \
     --every 23 "$text" "$work/train" "$work/valid"
-step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt14-$pair" \
+reading_step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt14-$pair" \
     "train=$work/train.en" "valid=$work/valid.en" "test=$work/test.en"
 
 if [[ "$sentencepiece" == true ]]; then
