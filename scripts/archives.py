@@ -28,6 +28,7 @@ class Archive:
     sha256: str | None = None
     md5: str | None = None
     inner: str | None = None  # the archive meant is this member of the file
+    pairs: dict[str, int] | None = None  # published sizes of the subsets that are made of it
     source: str = ""  # who says so
 
     @property

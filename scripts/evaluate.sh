@@ -24,7 +24,8 @@ Usage: scripts/evaluate.sh DATA (--checkpoint FILE | --save-dir DIR --average N)
 
 Sentencepiece data: hypotheses are detokenized; sacreBLEU and chrF against the untouched reference.
 Pretokenized data: hypotheses and reference are joined from BPE into tokens; tokenized BLEU, for comparison
-with papers, and sacreBLEU and chrF of both detokenized by sacremoses.
+with papers, and sacreBLEU and chrF of the hypotheses detokenized by sacremoses, against the original text where
+the data has it, or else against the reference detokenized too.
 
 What follows -- goes to fairseq-generate as it is, for example:
   -- --lenpen 0.6          length penalty

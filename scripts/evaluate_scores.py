@@ -48,23 +48,30 @@ def score(hyp: list[str], ref: list[str], title: str, metric: Any) -> Score:
     return Score(title, result.score, str(metric.get_signature()), str(result))
 
 
-def plain_scores(hyp: list[str], ref: list[str], suffix: str = "") -> list[Score]:
-    """sacreBLEU (tokenization 13a) and chrF of plain text."""
+def plain_scores(hyp: list[str], ref: list[str], language: str, suffix: str = "") -> list[Score]:
+    """sacreBLEU (tokenization 13a, of Chinese zh) and chrF of plain text."""
+    tokenize = "zh" if language == "zh" else "13a"
     return [
-        score(hyp, ref, f"sacreBLEU{suffix}", BLEU()),
+        score(hyp, ref, f"sacreBLEU{suffix}", BLEU(tokenize=tokenize)),
         score(hyp, ref, f"chrF{suffix}", CHRF()),
     ]
 
 
-def tokenized_scores(hyp: list[str], ref: list[str], language: str) -> list[Score]:
-    """Tokenized BLEU, then sacreBLEU and chrF of both sides detokenized."""
+def tokenized_scores(
+    hyp: list[str], ref: list[str], language: str, original: list[str] | None = None
+) -> list[Score]:
+    """Tokenized BLEU, then sacreBLEU and chrF of the detokenized translation.
+
+    Those are against the `original` reference, or else against the detokenized one.
+    """
     # force: tokens are what is given here on purpose, so no warning about final " ."
     tokenized = score(hyp, ref, "tokenized BLEU", BLEU(tokenize="none", force=True))
     suffix = " (detokenized by sacremoses)"
-    return [
-        tokenized,
-        *plain_scores(detokenize(hyp, language), detokenize(ref, language), suffix),
-    ]
+    if original is None:
+        original = detokenize(ref, language)
+    else:
+        suffix = " (detokenized by sacremoses, against the original text)"
+    return [tokenized, *plain_scores(detokenize(hyp, language), original, language, suffix)]
 
 
 def evaluate(data: Path, subset: str, generated: Path) -> tuple[list[str], list[str], list[Score]]:
@@ -75,9 +82,12 @@ def evaluate(data: Path, subset: str, generated: Path) -> tuple[list[str], list[
     pieces = hypotheses(generated, len(ref))
     if not prepared["pretokenized"]:
         hyp = from_sentencepiece(data, pieces)
-        return hyp, ref, plain_scores(hyp, ref)
+        return hyp, ref, plain_scores(hyp, ref, language)
+    original = None
+    if "original" in prepared["subsets"][subset]:
+        original = list(read_lines(data / "original" / f"{subset}.{language}"))
     hyp, ref = [join_bpe(line) for line in pieces], [join_bpe(line) for line in ref]
-    return hyp, ref, tokenized_scores(hyp, ref, language)
+    return hyp, ref, tokenized_scores(hyp, ref, language, original)
 
 
 def write(path: Path, text: str) -> None:
@@ -102,9 +112,13 @@ def report(result: dict[str, Any]) -> str:
         lines += [
             "",
             "Tokenized BLEU is what multi-bleu.perl computes, on the data's own tokens: compare it",
-            "with papers that use the same tokens, and with nothing else. The reference of the",
-            "detokenized scores was detokenized too; it is not the original text.",
+            "with papers that use the same tokens, and with nothing else.",
         ]
+        if not result["original"]:
+            lines += [
+                "The reference of the detokenized scores was detokenized too: it is not the text",
+                "before it was tokenized.",
+            ]
     return "\n".join(lines)
 
 
@@ -121,6 +135,7 @@ def run_score(options: argparse.Namespace) -> None:
         "prefix": prepared["subsets"][options.subset]["prefix"],
         "sentences": len(hyp),
         "pretokenized": prepared["pretokenized"],
+        "original": prepared["subsets"][options.subset].get("original"),
         "checkpoint": str(options.checkpoint),
         "parts": parts(options.checkpoint),
         "beam": options.beam,

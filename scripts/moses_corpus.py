@@ -1,11 +1,12 @@
 """The steps of the published preprocessings from file to file: tokens, cleaning, joint BPE.
 
-    moses_corpus.py tokenize  --lang de [--normalize] [--aggressive] [--lowercase] IN OUT
+    moses_corpus.py tokenize  --lang de [--normalize] [--aggressive] [--lowercase] ... IN OUT
     moses_corpus.py clean     --langs de en --ratio 1.5 --max 175 [--retained FILE] IN OUT
     moses_corpus.py learn-bpe --merges 10000 CODES TEXT...
     moses_corpus.py apply-bpe --codes CODES IN OUT
 
-``clean`` takes and writes prefixes, PREFIX.LANG. Every text is read line by line, plain or .gz, and
+The flags of ``tokenize`` are the fields of moses_text.Steps. ``clean`` takes and writes prefixes,
+PREFIX.LANG. Every text is read line by line, plain or .gz, and
 an output appears under its name only when it is complete. Nothing depends on ``--workers``.
 """
 
@@ -18,6 +19,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
@@ -130,8 +132,9 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     tokenize = commands.add_parser("tokenize")
     tokenize.add_argument("--lang", required=True)
-    for option in ("--normalize", "--aggressive", "--lowercase"):
-        tokenize.add_argument(option, action="store_true")
+    for step in fields(moses_text.Steps):
+        if step.name != "lang":
+            tokenize.add_argument(f"--{step.name.replace('_', '-')}", action="store_true")
     apply = commands.add_parser("apply-bpe")
     apply.add_argument("--codes", type=Path, required=True)
     for command in (tokenize, apply):
@@ -156,8 +159,10 @@ def parse() -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     if args.command == "tokenize":
         moses_text.check_language(args.lang)
-        how = (args.lang, args.normalize, args.aggressive, args.lowercase)
-        lines = map_lines(moses_text.tokenizer, how, read_lines(args.input), args.workers)
+        steps = moses_text.Steps(
+            **{step.name: getattr(args, step.name) for step in fields(moses_text.Steps)}
+        )
+        lines = map_lines(moses_text.tokenizer, (steps,), read_lines(args.input), args.workers)
         write_lines(args.output, lines)
     elif args.command == "apply-bpe":
         segmenter(str(args.codes))  # so that an unreadable file is known before the workers start

@@ -17,6 +17,7 @@ every character that sacreBLEU's tokenizer ``zh`` separates is a token, the rest
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import regex  # sacremoses' own dependency; the one of the two with Unicode's properties
@@ -72,25 +73,37 @@ def _with_properties(rule: tuple[re.Pattern[str], str]) -> tuple[Any, str]:
     return regex.compile(pattern), rule[1]
 
 
-def tokenizer(
-    lang: str, normalize: bool = False, aggressive: bool = False, lowercase: bool = False
-) -> LineFunction:
+@dataclass(frozen=True)
+class Steps:
+    """Which of Moses' scripts text of a language goes through, in this order."""
+
+    lang: str
+    straight_apostrophes: bool = False  # the character U+2019 to ', in every place
+    replace_punctuation: bool = False  # replace-unicode-punctuation.perl
+    normalize: bool = False  # normalize-punctuation.perl, remove-non-printing-char.perl
+    aggressive: bool = False  # tokenizer.perl -a: "a-b" to "a @-@ b"
+    no_escape: bool = False  # tokenizer.perl -no-escape: ' stays ', not &apos;
+    lowercase: bool = False  # lowercase.perl
+
+
+def tokenizer(steps: Steps) -> LineFunction:
     """The function from a line of text to its tokens with one space between.
 
-    ``normalize`` runs `normalizer` first; ``aggressive`` splits hyphens, "a-b" to "a @-@ b", as
-    tokenizer.perl -a; ``lowercase`` is lowercase.perl, after it. Raises TextError for a language
+    The punctuation of Chinese is neither replaced nor normalized. Raises TextError for a language
     whose rules are not there.
     """
-    check_language(lang)
-    moses = Tokenizer(lang)
-    clean = normalizer(lang) if normalize else str
+    check_language(steps.lang)
+    moses = Tokenizer(steps.lang)
+    clean = normalizer(steps.lang, steps.replace_punctuation) if steps.normalize else str
 
     def tokenize(line: str) -> str:
+        if steps.straight_apostrophes:
+            line = line.replace("\u2019", "'")
         line = clean(line)
-        if lang == "zh":
+        if steps.lang == "zh":
             line = CHINESE.sub(r" \1 ", line)
-        line = moses.tokenize(line, aggressive_dash_splits=aggressive, return_str=True)
-        return lower(line) if lowercase else line
+        line = moses.tokenize(line, steps.aggressive, return_str=True, escape=not steps.no_escape)
+        return lower(line) if steps.lowercase else line
 
     return tokenize
 
@@ -109,9 +122,16 @@ def lower(line: str) -> str:
     return line.replace("\u03a3", "\u03c3").lower()
 
 
-def normalizer(lang: str) -> LineFunction:
-    """normalize-punctuation.perl -l LANG, then remove-non-printing-char.perl."""
-    punctuation = sacremoses.MosesPunctNormalizer(lang, perl_parity=True)
+def normalizer(lang: str, replace_punctuation: bool = False) -> LineFunction:
+    """normalize-punctuation.perl -l LANG, then remove-non-printing-char.perl.
+
+    With replace-unicode-punctuation.perl before them if asked; of Chinese just the last.
+    """
+    if lang == "zh":
+        return lambda line: regex.sub(r"\p{C}", " ", line)
+    punctuation = sacremoses.MosesPunctNormalizer(
+        lang, perl_parity=True, pre_replace_unicode_punct=replace_punctuation
+    )
     # The Perl script reads bytes: only ASCII digits and spaces are such to it.
     punctuation.substitutions = [
         (re.compile(pattern, re.ASCII), text) for pattern, text in punctuation.substitutions
