@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import io
 import json
 import os
@@ -14,11 +15,15 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "prepare_wmt14.sh"
+sys.path.insert(0, str(ROOT / "scripts"))
+moses_corpus: Any = importlib.import_module("moses_corpus")
+
 LANGS = ("cs", "de", "fr")  # each with English: an archive has more languages than are wanted
 
 
@@ -266,6 +271,27 @@ def test_broken_archives_are_refused(tmp_path: Path) -> None:
     assert f"{download.files / 'dev.tgz'} is truncated or altered" in message
     (download.files / "dev.tgz").unlink()
     assert "holds no dev.tgz" in download.refused("de-en")
+
+
+def test_long_texts_are_counted_and_the_memory_of_words_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = sentences("de", 20, seed=1)
+    (tmp_path / "long.de").write_bytes(text(lines))
+    moses_corpus.learn_bpe([tmp_path / "long.de"], tmp_path / "codes", 50)
+    segment = moses_corpus.segmenter(str(tmp_path / "codes"))
+    expected = [segment(line) for line in lines]
+    monkeypatch.setattr(moses_corpus, "NOTED_LINES", 8)
+    monkeypatch.setattr(moses_corpus, "CACHED_WORDS", 10)
+    segment = moses_corpus.segmenter(str(tmp_path / "codes"))
+    words = segment.__closure__[0].cell_contents.cache
+    sizes = []
+    for line, pieces in zip(moses_corpus.counted(tmp_path / "long.de"), expected):
+        assert segment(line) == pieces
+        sizes.append(len(words))
+    assert max(sizes) <= 10 + 8 < len({word for line in lines for word in line.split()})
+    notes = capsys.readouterr().err
+    assert "long.de: 8 lines" in notes and "long.de: 16 lines" in notes
 
 
 @pytest.mark.parametrize(
