@@ -37,7 +37,7 @@ published_arguments iwslt14 "$@"
     usage_error "no pair '$source-$target': one side is en, the other one of $others"
 pair="$other-en"  # the archives have one direction; the data of the other is the same
 
-open_work
+open_work "$source-$target" "sentencepiece=$sentencepiece"
 get "iwslt14-$pair"
 talks="$archives/iwslt14-$pair/$pair"
 step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT14 \

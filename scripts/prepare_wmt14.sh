@@ -80,7 +80,7 @@ join_training() {
     done
 }
 
-open_work
+open_work "$source-$target" "sentencepiece=$sentencepiece"
 valid="$archives/wmt14-dev/dev/newstest2013"
 get_members wmt14-dev "dev/newstest2013.$other" "dev/newstest2013.en"
 test14="test-full/newstest2014-${pair/-/}"

@@ -103,7 +103,7 @@ def archives() -> dict[str, dict[str, bytes]]:
         for side in ("src", "ref"):
             for name in (lang, "en"):
                 file = f"test-full/newstest2014-{lang}en-{side}.{name}.sgm"
-                members["test-full.tgz"][file] = sgm(TEST[name])
+                members["test-full.tgz"][file] = sgm([f"{side} {line}" for line in TEST[name]])
     return members
 
 
@@ -206,12 +206,13 @@ def test_tokenized_english_german_killed_and_repeated(tmp_path: Path) -> None:
     words = {lang: [line.replace("@@ ", "") for line in lines] for lang, lines in joined.items()}
     # hyphens split, special characters escaped; of the punctuation only the apostrophe is changed
     assert words["en"][0] == (
-        "The well @-@ known voter &apos;s \u201c new \u201d AT &amp; T share ."
+        "src The well @-@ known voter &apos;s \u201c new \u201d AT &amp; T share ."
     )
-    assert words["de"][0] == "Die Wahl &apos; s \u201e neue \u201c AT &amp; T @-@ Aktie ."
-    assert words["en"][1] == "Two houses"
+    assert words["de"][0] == "ref Die Wahl &apos; s \u201e neue \u201c AT &amp; T @-@ Aktie ."
+    assert words["en"][1] == "src Two houses"
     valid = [line.replace("@@ ", "") for line in lines_of(data / "raw" / "valid.de")]
     assert valid == sentences("de", 5, seed=20)
+    assert lines_of(data / "original" / "test.de") == [f"ref {line}" for line in TEST["de"]]
     codes = lines_of(data / "bpecodes")
     assert codes[0].startswith("#version") and len(codes) > 100
     # punctuation of the training text is normalized: its words are those of the dictionary
@@ -233,8 +234,8 @@ def test_sentencepiece_french_english(tmp_path: Path) -> None:
     assert record["vocab_size"] == 32000
     assert record["train"]["pairs_kept"] == 4 * 41 + 1201
     # cased, untokenized, as it was: what sacreBLEU's own test set has
-    assert lines_of(data / "raw" / "test.fr") == TEST["fr"]
-    assert lines_of(data / "raw" / "test.en") == TEST["en"]
+    assert lines_of(data / "raw" / "test.fr") == [f"src {line}" for line in TEST["fr"]]
+    assert lines_of(data / "raw" / "test.en") == [f"ref {line}" for line in TEST["en"]]
     assert lines_of(data / "raw" / "valid.en") == sentences("en", 5, seed=20)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a data", "my files", "table.json"]
 
