@@ -1,6 +1,6 @@
 """Gets public archives by their names in archives.json: downloaded, verified, unpacked.
 
-    python scripts/download.py --into DIR [--cache DIR] [--from-dir DIR] NAME...
+    python scripts/download.py --into DIR [--cache DIR] [--from-dir DIR] [--only MEMBER]... NAME...
 
 or, from another script of this folder,
 
@@ -122,6 +122,8 @@ def provide(
     """
     folder = into / name
     if folder.is_dir():
+        if missing := [member for member in only or () if not (folder / member).is_file()]:
+            raise ArchiveError(f"{folder} is there, but lacks {', '.join(missing)}: remove it")
         note(f"{folder} is there already")
         return folder
     inner = find(name).inner
@@ -145,11 +147,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--into", type=Path, required=True, help="each NAME becomes a folder here")
     parser.add_argument("--cache", type=Path, help="keep the archives here")
     parser.add_argument("--from-dir", type=Path, help="take the archives from here, no network")
+    parser.add_argument("--only", action="append", metavar="MEMBER", help="unpack just this file")
     parser.add_argument("names", nargs="+", metavar="NAME", help="see scripts/archives.json")
     args = parser.parse_args(arguments)
     try:
         for name in args.names:
-            provide(name, args.into, args.cache, args.from_dir)
+            provide(name, args.into, args.cache, args.from_dir, args.only)
     except (ArchiveError, OSError) as error:
         print(f"download.py: error: {error}", file=sys.stderr)
         return 1

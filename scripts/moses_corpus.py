@@ -34,6 +34,8 @@ STEPS = (
     "no_escape",
     "lowercase",
 )
+NOTED_LINES = 1_000_000
+CACHED_WORDS = 500_000  # a few hundred bytes each, in every worker
 MAX_WORD_CHARACTERS = 1000  # clean-corpus-n.perl drops pairs with a longer word
 
 
@@ -128,8 +130,23 @@ def segmenter(codes: str) -> LineFunction:
     from subword_nmt.apply_bpe import BPE
 
     with open(codes, encoding="utf-8") as file:
-        pieces: LineFunction = BPE(file).segment
-    return pieces
+        bpe = BPE(file)
+
+    def segment(line: str) -> str:
+        if len(bpe.cache) > CACHED_WORDS:  # it keeps every word that it has seen
+            bpe.cache.clear()
+        pieces: str = bpe.segment(line)
+        return pieces
+
+    return segment
+
+
+def counted(path: Path) -> Iterator[str]:
+    """The lines of a text, with a note after every million of them."""
+    for count, line in enumerate(read_lines(path), start=1):
+        yield line
+        if count % NOTED_LINES == 0:
+            print(f"moses_corpus.py: {path.name}: {count:,} lines", file=sys.stderr, flush=True)
 
 
 def parse() -> argparse.Namespace:
@@ -167,11 +184,11 @@ def run(args: argparse.Namespace) -> None:
 
         moses_text.check_language(args.lang)
         steps = moses_text.Steps(args.lang, **{step: getattr(args, step) for step in STEPS})
-        lines = map_lines(moses_text.tokenizer, (steps,), read_lines(args.input), args.workers)
+        lines = map_lines(moses_text.tokenizer, (steps,), counted(args.input), args.workers)
         write_lines(args.output, lines)
     elif args.command == "apply-bpe":
         segmenter(str(args.codes))  # so that an unreadable file is known before the workers start
-        lines = map_lines(segmenter, (str(args.codes),), read_lines(args.input), args.workers)
+        lines = map_lines(segmenter, (str(args.codes),), counted(args.input), args.workers)
         write_lines(args.output, lines)
     elif args.command == "clean":
         langs = (args.langs[0], args.langs[1])

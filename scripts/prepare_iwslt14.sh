@@ -6,7 +6,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source-path=SCRIPTDIR source=prepare_published.sh
 source "$ROOT/scripts/prepare_published.sh"
 
-others='ar de es fa he it nl pl'
+others='ar de es fa he it nl pl ro ru sl tr zh'
 
 usage() {
     cat <<END
@@ -37,7 +37,7 @@ published_arguments iwslt14 "$@"
     usage_error "no pair '$source-$target': one side is en, the other one of $others"
 pair="$other-en"  # the archives have one direction; the data of the other is the same
 
-open_work
+open_work "$source-$target" "sentencepiece=$sentencepiece"
 get "iwslt14-$pair"
 talks="$archives/iwslt14-$pair/$pair"
 reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT14 \

@@ -36,7 +36,7 @@ published_arguments iwslt17 "$@"
     usage_error "no pair '$source-$target': one side is en, the other one of $others"
 pair="$source-$target" # each direction has its own archives
 
-open_work
+open_work "$source-$target" "sentencepiece=$sentencepiece"
 get "iwslt17-train-$pair" "iwslt17-test-$pair" "iwslt17-test-$target-$source"
 talks="$archives/iwslt17-train-$pair/$pair"
 reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT17 \

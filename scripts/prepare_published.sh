@@ -4,8 +4,10 @@
 #   published_arguments CORPUS "$@"
 #                                reads PAIR and the options of `published_options` into variables:
 #                                source, target (languages), sentencepiece, force (true or false),
-#                                workers, output (absolute)
-#   open_work                    makes $work, where steps leave their files, or goes on in one that was left
+#                                workers, output
+#   open_work SETTING...         refuses an existing $output, unless $force; makes $work beside it, where steps
+#                                leave their files, or goes on in one that a run with the same SETTINGs left;
+#                                makes $output absolute
 #   step NAME COMMAND...         runs the command unless an earlier run with the same arguments has
 #   reading_step NAME COMMAND... the same of a command that fails only when an archive is a wrong one:
 #                                then nothing is kept
@@ -69,25 +71,27 @@ published_arguments() {
 print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' \
         fairseq sacremoses subword_nmt sentencepiece)"
     [[ -z "$missing" ]] || die "$(command -v python) has no $missing; run scripts/install.sh first"
-    output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
-    if [[ -e "$output" && "$force" == false ]]; then
-        die "$output exists; choose another --output, or replace it with --force"
-    fi
 }
 
 open_work() {
+    output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
+    if [[ -e "$output" ]]; then
+        [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
+        [[ -f "$output/prepare.json" ]] ||
+            die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
+    fi
     work="$output.work"
     archives="$work/archives"
     mkdir -p -- "$work"
     exec {work_lock}>"$work/lock"
     flock --nonblock "$work_lock" || die "another run is at work in $work"
-    # Of another command or another version, nothing may be taken over; of --workers all may.
-    local now
-    now="$(printf '%s\n' "$(basename -- "$0")" "$source-$target" "$sentencepiece" \
-        "${download_options[@]}" "${LRDROP_ARCHIVES:-}"; cat -- "$ROOT"/scripts/*.{py,sh,json} | cksum)"
+    # Of another command or of other code, nothing may be taken over; of --workers all may.
+    local now code=("$0" "$ROOT"/scripts/{archives.json,{moses_,parallel_,prepare_,ted_}*.py,prepare*.sh})
+    now="$(printf '%s\n' "$@" "${download_options[@]}" "${LRDROP_ARCHIVES:-}"; cat -- "${code[@]}" | cksum)"
     if [[ -e "$work/command" && "$(<"$work/command")" == "$now" ]]; then
         note "going on with what an earlier run left in $work"
     else
+        [[ ! -e "$work/command" ]] || note "starting anew: $work is of another command or version"
         find "$work" -mindepth 1 ! -name lock -delete
         printf '%s\n' "$now" >"$work/command"
     fi
