@@ -240,6 +240,15 @@ GOOD = tgz(members("de"))
         ),
         (tgz({"../evil": "x", **members("de")}), "evil"),
     ],
+    ids=[
+        "truncated",
+        "no training text",
+        "no test set",
+        "a segment too few",
+        "a segment without its end",
+        "a line too many",
+        "outside",
+    ],
 )
 def test_broken_archives(runner: Runner, tmp_path: Path, archive: bytes, message: str) -> None:
     (tmp_path / "de-en.tgz").write_bytes(archive)
