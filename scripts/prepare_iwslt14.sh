@@ -51,7 +51,7 @@ for name in TED.dev2010 TEDX.dev2012 TED.tst2010 TED.tst2011 TED.tst2012; do
         sets+=("$base.$other.xml,$base.en.xml")
     fi
 done
-reading_step read_test_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/test" "${sets[@]}"
+reading_step read_test_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/iwslt14.test" "${sets[@]}"
 
 for lang in "$other" en; do
     tokens "$lang" "$work/all.$lang" "$work/all.tokens.$lang" --lowercase
@@ -65,23 +65,26 @@ step clean python "$ROOT/scripts/moses_corpus.py" clean --langs "$other" en --ra
 text="$work/all.tokens"
 [[ "$sentencepiece" == false ]] || text="$work/all"
 step split python "$ROOT/scripts/ted_corpus.py" select --langs "$other" en --lines "$work/retained" \
-    --every 23 "$text" "$work/train" "$work/valid"
+    --every 23 "$text" "$work/iwslt14.train" "$work/iwslt14.valid"
 reading_step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt14-$pair" \
-    "train=$work/train.en" "valid=$work/valid.en" "test=$work/test.en"
+    "train=$work/iwslt14.train.en" "valid=$work/iwslt14.valid.en" "test=$work/iwslt14.test.en"
 
 if [[ "$sentencepiece" == true ]]; then
-    binarize --train "$work/train" --valid "$work/valid" --test "$work/test" --vocab-size 10000
+    binarize --train "$work/iwslt14.train" --valid "$work/iwslt14.valid" --test "$work/iwslt14.test" \
+        --vocab-size 10000
     exit
 fi
+mkdir -p -- "$work/tokens" "$work/bpe"
 for lang in "$other" en; do
-    tokens "$lang" "$work/test.$lang" "$work/test.tokens.$lang" --straight-apostrophes --lowercase
+    tokens "$lang" "$work/iwslt14.test.$lang" "$work/tokens/iwslt14.test.$lang" \
+        --straight-apostrophes --lowercase
 done
 step learn_BPE python "$ROOT/scripts/moses_corpus.py" learn-bpe --merges 10000 "$work/codes" \
-    "$work/train.$other" "$work/train.en"
+    "$work/iwslt14.train.$other" "$work/iwslt14.train.en"
 for lang in "$other" en; do
-    bpe "$work/train.$lang" "$work/bpe.train.$lang"
-    bpe "$work/valid.$lang" "$work/bpe.valid.$lang"
-    bpe "$work/test.tokens.$lang" "$work/bpe.test.$lang"
+    bpe "$work/iwslt14.train.$lang" "$work/bpe/iwslt14.train.$lang"
+    bpe "$work/iwslt14.valid.$lang" "$work/bpe/iwslt14.valid.$lang"
+    bpe "$work/tokens/iwslt14.test.$lang" "$work/bpe/iwslt14.test.$lang"
 done
-binarize --pretokenized --bpe-codes "$work/codes" \
-    --train "$work/bpe.train" --valid "$work/bpe.valid" --test "$work/bpe.test"
+binarize --pretokenized --bpe-codes "$work/codes" --train "$work/bpe/iwslt14.train" \
+    --valid "$work/bpe/iwslt14.valid" --test "$work/bpe/iwslt14.test"

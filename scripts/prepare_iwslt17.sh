@@ -39,39 +39,42 @@ pair="$source-$target" # each direction has its own archives
 open_work "$source-$target" "sentencepiece=$sentencepiece"
 get "iwslt17-train-$pair" "iwslt17-test-$pair" "iwslt17-test-$target-$source"
 talks="$archives/iwslt17-train-$pair/$pair"
+# Under these names the texts are in prepare.json.
+train=iwslt17.train valid=iwslt17.tst2013-2015 test=iwslt17.tst2017
 reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT17 \
-    "$talks" "$pair" "$work/train"
+    "$talks" "$pair" "$work/$train"
 sets=()
 for year in 2013 2014 2015; do
     base="$talks/IWSLT17.TED.tst$year.$pair"
     sets+=("$base.$source.xml,$base.$target.xml")
 done
-reading_step read_validation_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/valid" "${sets[@]}"
+reading_step read_validation_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/$valid" "${sets[@]}"
 # The reference was published as the source of the other direction.
 from="$archives/iwslt17-test-$pair/$pair/IWSLT17.TED.tst2017.$pair.$source.xml"
 to="$archives/iwslt17-test-$target-$source/$target-$source/IWSLT17.TED.tst2017.$target-$source.$target.xml"
-reading_step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/test" "$from,$to"
+reading_step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/$test" "$from,$to"
 reading_step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt17-train-$pair" \
-    "train=$work/train.en" "valid=$work/valid.en" "test=$work/test.en"
+    "train=$work/$train.en" "valid=$work/$valid.en" "test=$work/$test.en"
 
 if [[ "$sentencepiece" == true ]]; then
-    binarize --train "$work/train" --valid "$work/valid" --test "$work/test" --vocab-size 10000
+    binarize --train "$work/$train" --valid "$work/$valid" --test "$work/$test" --vocab-size 10000
     exit
 fi
+mkdir -p -- "$work/tokens" "$work/bpe"
 for lang in "$source" "$target"; do
-    for name in train valid test; do
+    for name in "$train" "$valid" "$test"; do
         flags=(--normalize --no-escape)
         [[ "$lang" == zh ]] || flags+=(--replace-punctuation)
-        [[ "$lang" == zh || "$name" == train ]] || flags+=(--straight-apostrophes)
-        tokens "$lang" "$work/$name.$lang" "$work/tokens.$name.$lang" "${flags[@]}"
+        [[ "$lang" == zh || "$name" == "$train" ]] || flags+=(--straight-apostrophes)
+        tokens "$lang" "$work/$name.$lang" "$work/tokens/$name.$lang" "${flags[@]}"
     done
 done
 step learn_BPE python "$ROOT/scripts/moses_corpus.py" learn-bpe --merges 10000 "$work/codes" \
-    "$work/tokens.train.$source" "$work/tokens.train.$target"
-for name in train valid test; do
+    "$work/tokens/$train.$source" "$work/tokens/$train.$target"
+for name in "$train" "$valid" "$test"; do
     for lang in "$source" "$target"; do
-        bpe "$work/tokens.$name.$lang" "$work/bpe.$name.$lang"
+        bpe "$work/tokens/$name.$lang" "$work/bpe/$name.$lang"
     done
 done
-binarize --pretokenized --bpe-codes "$work/codes" --original "$work/test" \
-    --train "$work/bpe.train" --valid "$work/bpe.valid" --test "$work/bpe.test"
+binarize --pretokenized --bpe-codes "$work/codes" --original "$work/$test" \
+    --train "$work/bpe/$train" --valid "$work/bpe/$valid" --test "$work/bpe/$test"

@@ -267,6 +267,32 @@ def test_repeated_after_a_kill(prepared: Prepared) -> None:
     assert contents(prepared.output) == before
 
 
+def test_original_texts_of_the_test_sets(tmp_path: Path) -> None:
+    """Two test sets and their texts before they were tokenized, each with its own."""
+    corpus = tmp_path / "corpus"
+    write_small(corpus)
+    (tmp_path / "codes").write_text("#version: 0.2\nd e\n")
+    for name in ("other", "test.original", "other.original"):
+        for lang in ("de", "en"):
+            write(corpus / f"{name}.{lang}", [f"{name} {lang}"] * (20 if "test" in name else 3))
+    originals = "corpus/test.original,corpus/other.original"
+    options = ("--pretokenized", "--original", originals, "--bpe-codes", "codes")
+    done = run(command("corpus", "out", *options, test="test,other"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert (out / "bpecodes").read_text() == "#version: 0.2\nd e\n"
+    assert (out / "original" / "test.de").read_text() == "test.original de\n" * 20
+    assert (out / "original" / "test1.en").read_text() == "other.original en\n" * 3
+    subsets = json.loads((out / "prepare.json").read_text())["subsets"]
+    originals = {name: subset.get("original") for name, subset in subsets.items()}
+    expected = {"valid": None, "test": "test.original", "test1": "other.original"}
+    assert originals == expected
+    # In the wrong order they have other numbers of lines.
+    options = ("--pretokenized", "--original", "corpus/other.original,corpus/test.original")
+    message = refused(command("corpus", "new", *options, test="test,other"), tmp_path)
+    assert "--original corpus/other.original has 3 lines" in message
+
+
 def test_pretokenized(tmp_path: Path) -> None:
     lines = {"train": ["ein gro@@ ßer Hund", "zwei  Hun@@ de"], "valid": ["ein Hund"]}
     lines["test"] = ["ein klei@@ ner Hund", ""]
@@ -440,6 +466,9 @@ def test_large_alphabets_lose_their_rarest_characters(
         (["--test", "a,"], "empty prefix"),
         (["--vocab-size", "8k"], "must be a whole number of at least 1, not '8k'"),
         (["--pretokenized", "--vocab-size", "9"], "--vocab-size has no effect"),
+        (["--original", "a"], "--original and --bpe-codes describe --pretokenized text"),
+        (["--pretokenized", "--original", "a,b"], "as many prefixes as --test: 'a,b'"),
+        (["--pretokenized", "--bpe-codes", "a"], "there is no file 'a'"),
         (["--output", "a:b"], "takes ':' for a separator"),
     ],
 )

@@ -116,6 +116,7 @@ def test_german_english(runner: Runner, archives: Path, tmp_path: Path) -> None:
     prepared = json.loads((data / "prepare.json").read_text())
     assert (prepared["source_lang"], prepared["target_lang"]) == ("de", "en")
     assert prepared["pretokenized"] is True
+    assert prepared["train"]["prefix"] == "iwslt14.train"
     assert prepared["train"]["pairs_kept"] == SIZES["train"]
     assert {n: s["pairs"] for n, s in prepared["subsets"].items()} == {"valid": 5, "test": 20}
     for lang in ("de", "en"):
@@ -262,7 +263,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(
     runner: Runner, archives: Path, german: Path
 ) -> None:
     command = (SCRIPT, "de-en", "--from-dir", archives, "--output", "data")
-    for when in ("read test sets", "tokenize all.en", "learn BPE", "apply BPE to test.tokens.en"):
+    for when in ("read test sets", "tokenize all.en", "learn BPE", "apply BPE to iwslt14.test.en"):
         runner.killed(*command, when=when)
         assert not (runner.folder / "data").exists()
     said = runner.checked(*command)

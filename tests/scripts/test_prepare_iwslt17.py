@@ -100,11 +100,12 @@ def test_french_english(archives: Path, tmp_path: Path) -> None:
     train = prepared["train"]
     assert (train["pairs_read"], train["pairs_kept"], train["dropped_empty"]) == (62, 61, 1)
     assert {n: s["pairs"] for n, s in prepared["subsets"].items()} == {"valid": 6, "test": 3}
+    assert prepared["subsets"]["test"]["prefix"] == "iwslt17.tst2017"
     assert (
         joined(data / "raw" / "test.fr")[0]
         == "cinq L' z\u00e9ro L' z\u00e9ro L' z\u00e9ro \" & so \" ."
     )
-    assert joined(data / "raw" / "test.en")[0] == 'five nought nought nought " & so . "'
+    assert joined(data / "raw" / "test.en")[0] == 'five Nought Nought Nought " & so . "'
     assert lines(data / "original" / "test.en") == [sentence("en", n) for n in (5000, 5001, 5002)]
 
     scores = scored(data, tmp_path, lines(data / "raw" / "test.en"))
@@ -176,7 +177,7 @@ def test_a_killed_run_goes_on_and_gives_the_same(runner: Runner, archives: Path)
     command = (SCRIPT, "zh-en", "--from-dir", archives, "--output")
     runner.checked(*command, "straight")
     runner.killed(*command, "data", when="get iwslt17-test-en-zh")
-    runner.killed(*command, "data", when="tokenize valid.zh")
+    runner.killed(*command, "data", when="tokenize iwslt17.tst2013-2015.zh")
     said = runner.checked(*command, "data")
     assert "going on with what an earlier run left" in said
     straight, data = (contents(runner.folder / name) for name in ("straight", "data"))
