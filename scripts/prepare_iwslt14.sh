@@ -15,13 +15,15 @@ Usage: scripts/prepare_iwslt14.sh de-en|en-de|es-en|en-es|... [--sentencepiece] 
 
 IWSLT14 between English and one of $others, prepared as published results on
 German-English are: Moses tokens with escaped special characters; training pairs with 1 to 175
-tokens a side and at most 1.5 times as many on one as on the other; lower case; every 23rd pair for
+tokens a side and at most 1.5 times as many on one as on the other (9 times for Chinese, whose
+tokens are characters); lower case; every 23rd pair for
 validation; dev2010, dev2012 (TEDx; where the archive has it) and tst2010 to tst2012 for test; joint
 BPE of 10,000 merges learned on the training pairs. German-English must have the published sizes:
-160,239, 7,283 and 6,750 pairs. Compare tokenized BLEU.
+160,239, 7,283 and 6,750 pairs, or the run fails. Compare tokenized BLEU.
 
-For other languages there is no one custom: the Spanish results that R-Drop reports are of cased
-text, validated on tst2010 to tst2012 and tested on tst2014.
+Other languages are prepared the same way, but there is no one custom: the Spanish data of
+BERT-fused NMT (Zhu et al., ICLR 2020), whose Transformer baselines R-Drop reports, is cased, not
+cleaned, validated on tst2010 to tst2012 and tested on tst2014, which is in another archive.
 
 END
     published_options
@@ -40,7 +42,7 @@ pair="$other-en"  # the archives have one direction; the data of the other is th
 open_work "$source-$target" "sentencepiece=$sentencepiece"
 get "iwslt14-$pair"
 talks="$archives/iwslt14-$pair/$pair"
-step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT14 \
+reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT14 \
     "$talks" "$pair" "$work/all"
 sets=()
 for name in TED.dev2010 TEDX.dev2012 TED.tst2010 TED.tst2011 TED.tst2012; do
@@ -49,20 +51,22 @@ for name in TED.dev2010 TEDX.dev2012 TED.tst2010 TED.tst2011 TED.tst2012; do
         sets+=("$base.$other.xml,$base.en.xml")
     fi
 done
-step read_test_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/test" "${sets[@]}"
+reading_step read_test_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/test" "${sets[@]}"
 
 for lang in "$other" en; do
     tokens "$lang" "$work/all.$lang" "$work/all.tokens.$lang" --lowercase
 done
-step clean python "$ROOT/scripts/moses_corpus.py" clean --langs "$other" en --ratio 1.5 --max 175 \
-    --retained "$work/retained" "$work/all.tokens" "$work/clean"
+ratio=1.5
+[[ "$other" != zh ]] || ratio=9 # its tokens are characters, always more than the words
+step clean python "$ROOT/scripts/moses_corpus.py" clean --langs "$other" en --ratio "$ratio" --max 175 \
+    --retained "$work/retained" "$work/all.tokens" "$work/clean" >&2
 
 # From here on with sentencepiece the same pairs as they were in the archive.
 text="$work/all.tokens"
 [[ "$sentencepiece" == false ]] || text="$work/all"
 step split python "$ROOT/scripts/ted_corpus.py" select --langs "$other" en --lines "$work/retained" \
     --every 23 "$text" "$work/train" "$work/valid"
-step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt14-$pair" \
+reading_step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt14-$pair" \
     "train=$work/train.en" "valid=$work/valid.en" "test=$work/test.en"
 
 if [[ "$sentencepiece" == true ]]; then

@@ -39,19 +39,19 @@ pair="$source-$target" # each direction has its own archives
 open_work "$source-$target" "sentencepiece=$sentencepiece"
 get "iwslt17-train-$pair" "iwslt17-test-$pair" "iwslt17-test-$target-$source"
 talks="$archives/iwslt17-train-$pair/$pair"
-step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT17 \
+reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT17 \
     "$talks" "$pair" "$work/train"
 sets=()
 for year in 2013 2014 2015; do
     base="$talks/IWSLT17.TED.tst$year.$pair"
     sets+=("$base.$source.xml,$base.$target.xml")
 done
-step read_validation_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/valid" "${sets[@]}"
+reading_step read_validation_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/valid" "${sets[@]}"
 # The reference was published as the source of the other direction.
 from="$archives/iwslt17-test-$pair/$pair/IWSLT17.TED.tst2017.$pair.$source.xml"
 to="$archives/iwslt17-test-$target-$source/$target-$source/IWSLT17.TED.tst2017.$target-$source.$target.xml"
-step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/test" "$from,$to"
-step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt17-train-$pair" \
+reading_step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/test" "$from,$to"
+reading_step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt17-train-$pair" \
     "train=$work/train.en" "valid=$work/valid.en" "test=$work/test.en"
 
 if [[ "$sentencepiece" == true ]]; then

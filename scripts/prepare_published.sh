@@ -9,6 +9,8 @@
 #                                leave their files, or goes on in one that a run with the same SETTINGs left;
 #                                makes $output absolute
 #   step NAME COMMAND...         runs the command unless an earlier run with the same arguments has
+#   reading_step NAME COMMAND... the same of a command that fails only when an archive is a wrong one:
+#                                then nothing is kept
 #   get ARCHIVE...               step: archives of archives.json, unpacked in $archives/ARCHIVE
 #   tokens LANG IN OUT [FLAG...] step: moses_corpus.py tokenize
 #   bpe IN OUT                   step: moses_corpus.py apply-bpe with $work/codes
@@ -93,13 +95,14 @@ open_work() {
         find "$work" -mindepth 1 ! -name lock -delete
         printf '%s\n' "$now" >"$work/command"
     fi
+    keep_work=true
     trap leave_work EXIT
 }
 
-# What was finished is kept for the next run; what was not is not worth a folder.
+# What was finished is kept for the next run.
 leave_work() {
     local status=$?
-    if ((status == 0)) || ! compgen -G "$work/done.*" >/dev/null; then
+    if ((status == 0)) || [[ "$keep_work" == false ]] || ! compgen -G "$work/done.*" >/dev/null; then
         rm -rf -- "$work"
     else
         note "what is finished stays in $work; the same command goes on from there"
@@ -114,6 +117,12 @@ step() {
         "$@"
         : >"$work/done.$name"
     fi
+}
+
+reading_step() {
+    keep_work=false
+    step "$@"
+    keep_work=true
 }
 
 get() {

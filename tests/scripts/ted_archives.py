@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,37 +92,92 @@ def write_table(folder: Path, entries: dict[str, Any]) -> Path:
     return path
 
 
-def run(script: str, *arguments: object, table: Path | None = None, cwd: Path) -> Any:
-    environment = {**ENVIRONMENT, **({"LRDROP_ARCHIVES": str(table)} if table else {})}
-    command = [str(ROOT / "scripts" / script), *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment, cwd=cwd, capture_output=True, text=True, check=False
-    )
+# In place of prepare.sh: keeps what it was called with, and copies the texts.
+PREPARE = """#!/usr/bin/env bash
+set -euo pipefail
+arguments=("$@")
+while (($# > 0)); do
+    case "$1" in
+        --output) output="$2" ;;
+        --source-lang) source="$2" ;;
+        --target-lang) target="$2" ;;
+    esac
+    shift
+done
+set -- "${arguments[@]}"
+mkdir -p "$output"
+printf '%s\\n' "$@" >"$output/arguments"
+while (($# > 0)); do
+    case "$1" in
+        --train | --valid | --test | --original)
+            for lang in "$source" "$target"; do cp "$2.$lang" "$output/${1#--}.$lang"; done ;;
+        --bpe-codes) cp "$2" "$output/bpecodes" ;;
+    esac
+    shift
+done
+touch "$output/prepare.json"
+"""
 
 
-def run_killed(script: str, *arguments: object, table: Path, cwd: Path, when: str) -> str:
-    """Runs a script and kills it, with all it started, when a line of stderr has `when` in it."""
-    process = subprocess.Popen(
-        [str(ROOT / "scripts" / script), *map(str, arguments)],
-        env={**ENVIRONMENT, "LRDROP_ARCHIVES": str(table)},
-        cwd=cwd,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    said = ""
-    assert process.stderr is not None
-    for line in process.stderr:
-        said += line
-        if when in line:
-            os.killpg(process.pid, signal.SIGKILL)
-            break
-    else:
-        raise AssertionError(f"the run ended before it said '{when}': {said}")
-    process.wait()
-    process.stderr.close()
-    return said
+def without_binarization(folder: Path) -> Path:
+    """A copy of scripts/ whose prepare.sh does not start fairseq, which takes seconds."""
+    scripts = folder / "scripts"
+    shutil.copytree(ROOT / "scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "prepare.sh").write_text(PREPARE)
+    return scripts
+
+
+@dataclass
+class Runner:
+    """Runs a script of a folder in another one, with a table of archives."""
+
+    scripts: Path
+    table: Path
+    folder: Path
+
+    def command(self, script: str, *arguments: object) -> dict[str, Any]:
+        return {
+            "args": [str(self.scripts / script), *map(str, arguments), "--workers", "1"],
+            "env": {**ENVIRONMENT, "LRDROP_ARCHIVES": str(self.table)},
+            "cwd": self.folder,
+            "text": True,
+        }
+
+    def run(self, script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(**self.command(script, *arguments), capture_output=True, check=False)
+
+    def checked(self, script: str, *arguments: object) -> str:
+        done = self.run(script, *arguments)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stderr
+
+    def refused(self, script: str, *arguments: object, status: int = 1) -> str:
+        done = self.run(script, *arguments)
+        assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stderr
+
+    def killed(self, script: str, *arguments: object, when: str) -> None:
+        """Kills a run, with all that it started, when a line of its stderr has `when` in it."""
+        process = subprocess.Popen(
+            **self.command(script, *arguments),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stderr is not None
+        with process.stderr as said:
+            for line in said:
+                if when in line:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    return
+        raise AssertionError(f"the run ended before it said '{when}'")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def lines(path: Path) -> list[str]:

@@ -41,7 +41,7 @@ Steps = moses_text.Steps
         ("es", "\u00bfQu\u00e9 'tal'?", "\u00bf Qu\u00e9 &apos; tal &apos; ?"),
         ("ru", "\u042f, \u043c. \u0438", "\u042f , \u043c. \u0438"),
         ("ar", "\u0643\u0650\u062a\u0627\u0628", "\u0643\u0650\u062a\u0627\u0628"),
-        ("ja", "\uc5b4\u30a2.", "\uc5b4\u30a2 ."),
+        ("en", "\uc5b4\u30a2.", "\uc5b4\u30a2 ."),
         ("en", "", ""),
     ],
 )
