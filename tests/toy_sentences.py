@@ -51,7 +51,7 @@ def make_sentence_criterion(
 ) -> Any:
     task = task or make_sentence_task()
     config = LRDropSentencePredictionConfig()
-    config.regression_target = task.label_dictionary is task.source_dictionary
+    config.regression_target = getattr(task, "label_dictionary", None) is task.source_dictionary
     for option, value in options.items():
         setattr(config, option, value)
     return CRITERION_REGISTRY[name](config, task)
