@@ -4,7 +4,10 @@ from lrdrop_fairseq import compat
 
 compat.apply()  # before anything imports more of fairseq
 
-from lrdrop_fairseq.criterions import label_smoothed_cross_entropy  # noqa: E402
-from lrdrop_fairseq.models import transformer  # noqa: E402
+from lrdrop_fairseq.criterions import (  # noqa: E402
+    label_smoothed_cross_entropy,
+    sentence_prediction,
+)
+from lrdrop_fairseq.models import bart, roberta, transformer  # noqa: E402
 
-__all__ = ["label_smoothed_cross_entropy", "transformer"]
+__all__ = ["bart", "label_smoothed_cross_entropy", "roberta", "sentence_prediction", "transformer"]

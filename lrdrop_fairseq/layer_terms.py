@@ -15,23 +15,36 @@ from lrdrop_fairseq.losses.attention import attention_map_distance
 from lrdrop_fairseq.losses.attention_blockwise import blockwise_attention_distance
 
 
-def hidden_term(states: LayerStates, source_padding: Tensor, target_padding: Tensor) -> Tensor:
+def hidden_term(
+    states: LayerStates,
+    source_padding: Tensor,
+    target_padding: Tensor,
+    mean_of_tokens: bool = False,
+) -> Tensor:
     """HSR: mean over all encoder and decoder layers of the distances, summed over tokens.
 
     Args:
         states: of one forward on ``[x; x]``, which exposed ``hidden_state_distance``.
         source_padding: B x S, True at padding.
-        target_padding: B x T, True at padding.
+        target_padding: B x T, True at padding; of no account for a model without decoder.
+        mean_of_tokens: a sentence counts with the mean over its tokens, for tasks that count
+            sentences.
 
     Returns:
-        A scalar, summed over non-padding tokens; 0 if LayerDrop left out every layer.
+        A scalar, summed over non-padding tokens, or over sentences if ``mean_of_tokens``;
+        0 if LayerDrop left out every layer.
     """
     layers = [(distance, source_padding) for distance in states.encoder_hidden]
     layers += [(distance, target_padding) for distance in states.decoder_hidden]
-    return _mean_of_sums(layers, source_padding)
+    return _mean_of_sums(layers, source_padding, mean_of_tokens)
 
 
-def attention_term(states: LayerStates, source_padding: Tensor, target_padding: Tensor) -> Tensor:
+def attention_term(
+    states: LayerStates,
+    source_padding: Tensor,
+    target_padding: Tensor,
+    mean_of_tokens: bool = False,
+) -> Tensor:
     """MHAR: mean over all attention modules of the distances, summed over queries.
 
     Arguments and result are those of :func:`hidden_term`, with :func:`attention_distance` exposed.
@@ -39,14 +52,23 @@ def attention_term(states: LayerStates, source_padding: Tensor, target_padding: 
     modules = [(distance, source_padding) for distance in states.encoder_self_attention]
     modules += [(distance, target_padding) for distance in states.decoder_self_attention]
     modules += [(distance, target_padding) for distance in states.cross_attention]
-    return _mean_of_sums(modules, source_padding)
+    return _mean_of_sums(modules, source_padding, mean_of_tokens)
 
 
-def _mean_of_sums(parts: list[tuple[Tensor, Tensor]], device_of: Tensor) -> Tensor:
+def _mean_of_sums(
+    parts: list[tuple[Tensor, Tensor]], device_of: Tensor, mean_of_tokens: bool
+) -> Tensor:
     """Mean of the sums of B x T distances over what is no padding."""
     if not parts:
         return torch.zeros((), device=device_of.device)
-    return torch.stack([distance.masked_fill(mask, 0.0).sum() for distance, mask in parts]).mean()
+    sums = []
+    for distance, padding in parts:
+        # B x T -> B
+        sentences = distance.masked_fill(padding, 0.0).sum(dim=1)
+        if mean_of_tokens:
+            sentences = sentences / padding.logical_not().sum(dim=1)
+        sums.append(sentences.sum())
+    return torch.stack(sums).mean()
 
 
 def attention_distance(attention: Attention) -> Tensor:

@@ -1,7 +1,7 @@
 """The table of public archives, archives.json: names, addresses, sizes and checksums.
 
 Used by download.py. The facts in the table are published ones, and ``source`` says where; null
-means that nobody has published that one.
+means that none was found.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Archive:
     name: str
     file: str  # where it lies in the cache; the last part is the file's own name
     urls: tuple[str, ...]  # tried in this order
-    size: int | None = None  # bytes; None, like the checksums: nobody has published it
+    size: int | None = None  # bytes; None, like the checksums: none found published
     sha256: str | None = None
     md5: str | None = None
     inner: str | None = None  # the archive meant is this member of the file

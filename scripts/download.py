@@ -27,12 +27,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from archives import Archive, find
-from transfer import download
+from transfer import download, note
 from unpack import CHUNK, ArchiveError, aside, check_format, remove, unpack
-
-
-def note(message: str) -> None:
-    print(f"download.py: {message}", file=sys.stderr, flush=True)
 
 
 def default_cache() -> Path:

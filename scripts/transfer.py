@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import http.client
 import os
@@ -21,6 +22,7 @@ from unpack import CHUNK, ArchiveError
 TIMEOUT = 60.0  # seconds without a byte
 ATTEMPTS = 4  # in a row without a byte of progress, per mirror
 PAUSE = 2.0  # seconds before the second attempt; twice as long before each further one
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 BROKEN = (urllib.error.URLError, http.client.HTTPException, OSError)
 
 
@@ -46,6 +48,7 @@ def download(
     failures = []
     with _locked(part) as file:
         if path.exists():  # another process was faster
+            part.unlink(missing_ok=True)
             return
         for url in urls:
             try:
@@ -121,6 +124,8 @@ def _transfer(url: str, file: BinaryIO, size: int | None) -> None:
                 raise MirrorError(f"HTTP {error.code} {error.reason}") from error
             reason = f"HTTP {error.code} {error.reason}"
         except BROKEN as error:
+            if getattr(error, "errno", None) in DISK:
+                raise MirrorError(f"cannot write {file.name}: {error}") from error
             reason = str(getattr(error, "reason", "") or error or type(error).__name__)
         file.flush()
         failed = 0 if file.tell() > before else failed + 1

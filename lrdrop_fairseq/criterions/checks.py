@@ -6,7 +6,7 @@ import logging
 import math
 from typing import Any
 
-from fairseq.models import ARCH_MODEL_REGISTRY
+from fairseq.models import ARCH_MODEL_REGISTRY, FairseqEncoderModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
 from fairseq.modules import FairseqDropout
 from torch import nn
@@ -36,6 +36,15 @@ def check_task(task: Any) -> None:
         )
 
 
+def check_labels(task: Any) -> None:
+    """Raise ValueError if the task predicts nothing about sentences."""
+    if getattr(task, "label_dictionary", None) is None:
+        raise ValueError(
+            f"the task {type(task).__name__} has no labels: lr_drop_sentence_prediction needs "
+            "--task sentence_prediction"
+        )
+
+
 def check_model(model: nn.Module, exposed: bool) -> None:
     """Check that the model can be trained with LR-Drop.
 
@@ -46,8 +55,8 @@ def check_model(model: nn.Module, exposed: bool) -> None:
         exposed: whether its layer states are needed.
 
     Raises:
-        ValueError: ``exposed``, but the architecture exposes no layer states, or lacks those of
-            its encoder or its decoder; or its parameters are sharded over the workers.
+        ValueError: ``exposed``, but the architecture exposes no layer states, or its encoder or
+            decoder has none; or its parameters are sharded over the workers.
     """
     modules = list(model.modules())
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in modules):
@@ -76,15 +85,17 @@ def check_model(model: nn.Module, exposed: bool) -> None:
 
 def _check_stacks(model: Any) -> None:
     """Raise ValueError unless encoder and decoder have layers that can be recorded."""
-    for name, base in {
-        "encoder": TransformerEncoderBase,
-        "decoder": TransformerDecoderBase,
-    }.items():
-        stack = unwrap(getattr(model, name, None))[-1]
-        if not isinstance(stack, base):
+    stacks: dict[str, type[nn.Module]] = {"encoder": TransformerEncoderBase}
+    if not isinstance(unwrap(model)[-1], FairseqEncoderModel):
+        stacks["decoder"] = TransformerDecoderBase
+    for name, base in stacks.items():
+        stack = getattr(model, name, None)
+        # RoBERTa's encoder is not such a stack itself: it has one, and a head.
+        if not any(isinstance(m, base) for m in ([] if stack is None else stack.modules())):
             raise ValueError(
-                f"the {name} of this model is {type(stack).__name__}, not derived from fairseq's "
-                f"{base.__name__}: LR-Drop cannot see its layers. Set --lr-drop-hidden-weight 0 "
+                f"the {name} of this model is {type(stack).__name__} and has no part derived from "
+                f"fairseq's {base.__name__}: LR-Drop cannot see its layers. Set "
+                "--lr-drop-hidden-weight 0 "
                 "--lr-drop-attention-weight 0"
             )
 

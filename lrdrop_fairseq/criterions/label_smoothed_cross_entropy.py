@@ -3,7 +3,7 @@
 # No "from __future__ import annotations": fairseq reads the types of the config's fields.
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,12 +12,10 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
 )
-from fairseq.logging import metrics
 from torch import Tensor
 
 from lrdrop_fairseq.criterions import checks
-from lrdrop_fairseq.layer_terms import attention_distance, attention_term, hidden_term
-from lrdrop_fairseq.losses.hidden import hidden_state_distance
+from lrdrop_fairseq.criterions.siamese_criterion import LRDropConfig, SiameseCriterion, log_terms
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
 from lrdrop_fairseq.losses.output_chunked import chunked_output_terms
 from lrdrop_fairseq.output_layer import (
@@ -31,28 +29,16 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class LRDropLabelSmoothedCrossEntropyConfig(LabelSmoothedCrossEntropyCriterionConfig):
-    lr_drop_hidden_weight: float = field(
-        default=1.0,
-        metadata={"help": "alpha: weight of the hidden states regularization (HSR), 0 for none"},
-    )
-    lr_drop_attention_weight: float = field(
-        default=1.0,
-        metadata={"help": "beta: weight of the multi-head attention regularization (MHAR)"},
-    )
-    lr_drop_output_weight: float = field(
-        default=2.5,
-        metadata={
-            "help": "gamma: weight of the output regularization (OR), the symmetric KL divergence; "
-            "half of R-Drop's alpha"
-        },
-    )
+class LRDropLabelSmoothedCrossEntropyConfig(LRDropConfig, LabelSmoothedCrossEntropyCriterionConfig):
+    pass
 
 
 @register_criterion(
     "lr_drop_label_smoothed_cross_entropy", dataclass=LRDropLabelSmoothedCrossEntropyConfig
 )
-class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion):
+class LRDropLabelSmoothedCrossEntropyCriterion(
+    SiameseCriterion, LabelSmoothedCrossEntropyCriterion
+):
     r"""Trains two siamese passes that agree at every layer (LR-Drop, arXiv 2402.16361).
 
     .. math:: \tfrac12(\mathrm{CE}_1 + \mathrm{CE}_2) + \alpha\,\mathrm{HSR}
@@ -74,42 +60,16 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
         lr_drop_output_weight: float = 2.5,
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
-        self.hidden_weight = lr_drop_hidden_weight
-        self.attention_weight = lr_drop_attention_weight
-        self.output_weight = lr_drop_output_weight
-        checks.check_weights(
-            hidden=self.hidden_weight, attention=self.attention_weight, output=self.output_weight
-        )
+        self.set_weights(lr_drop_hidden_weight, lr_drop_attention_weight, lr_drop_output_weight)
         checks.check_task(task)
-        self._model_checked = False
 
-    @property
-    def siamese(self) -> bool:
-        """Whether any term is switched on, so that training takes two passes."""
-        return self._exposing or self.output_weight > 0
+    def check_model(self, model: Any) -> None:
+        super().check_model(model)
+        obstacle = chunking_obstacle(model)
+        if obstacle:
+            logger.info("LR-Drop holds the logits of all tokens, because of %s", obstacle)
 
-    @property
-    def _exposing(self) -> bool:
-        """Whether a term needs the states of the layers."""
-        return self.hidden_weight > 0 or self.attention_weight > 0
-
-    def forward(
-        self, model: Any, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[Tensor, int, dict[str, Any]]:
-        """Return (summed loss, sample size, logging output), as every fairseq criterion does."""
-        if not (self.siamese and model.training):
-            return super().forward(model, sample, reduce)  # type: ignore[no-any-return]
-        if not reduce:
-            raise ValueError("LR-Drop's training loss is a sum: reduce=False is not supported")
-        if not self._model_checked:
-            checks.check_model(model, exposed=self._exposing)
-            obstacle = chunking_obstacle(model)
-            if obstacle:
-                logger.info("LR-Drop holds the logits of all tokens, because of %s", obstacle)
-            self._model_checked = True
-        return self._siamese_forward(model, sample)
-
-    def _siamese_forward(
+    def siamese_forward(
         self, model: Any, sample: dict[str, Any]
     ) -> tuple[Tensor, int, dict[str, Any]]:
         terms, extra = self._run(model, duplicate(sample))
@@ -122,15 +82,9 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
             "nsentences": nsentences,
             "sample_size": sample_size,
         }
-        paddings = self._paddings(model, sample) if self._exposing else ()
-        if self.hidden_weight > 0:
-            hidden = hidden_term(extra["layer_states"], *paddings)
-            loss = loss + self.hidden_weight * hidden
-            logging_output["hidden_loss"] = hidden.detach()
-        if self.attention_weight > 0:
-            attention = attention_term(extra["layer_states"], *paddings)
-            loss = loss + self.attention_weight * attention
-            logging_output["attention_loss"] = attention.detach()
+        if self.exposing:
+            paddings = self._paddings(model, sample)
+            loss = self.layer_terms(loss, logging_output, extra, paddings)
         if self.output_weight > 0:
             logging_output["output_loss"] = terms.symmetric_kl
         if self.report_accuracy:
@@ -142,11 +96,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
     def _run(self, model: Any, sample: dict[str, Any]) -> tuple[OutputTerms, dict[str, Any]]:
         """One forward on ``[x; x]``: its output terms and the ``extra`` dictionary."""
         projection = output_projection(model)
-        options: dict[str, Any] = {}
-        if self.hidden_weight > 0:
-            options["expose_hidden"] = hidden_state_distance
-        if self.attention_weight > 0:
-            options["expose_attention"] = attention_distance
+        options = self.exposing_options()
         if projection is not None:
             options["features_only"] = True
         net_output = model(**sample["net_input"], **options)
@@ -181,10 +131,6 @@ class LRDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterio
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Aggregate over workers and gradient accumulation; see the README for the units."""
         super().reduce_metrics(logging_outputs)
-        ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
         # The KL divergence in bits like fairseq's losses; the other two have no unit.
         units = {"hidden_loss": 1.0, "attention_loss": 1.0, "output_loss": math.log(2)}
-        for name, unit in units.items():
-            if any(name in log for log in logging_outputs):
-                total = sum(log.get(name, 0) for log in logging_outputs)
-                metrics.log_scalar(name, total / ntokens / unit, ntokens, round=5)
+        log_terms(logging_outputs, "ntokens", units)

@@ -1,4 +1,4 @@
-"""The whole objective against an obvious implementation on fairseq's untouched Transformer."""
+"""The whole objective against an obvious implementation on fairseq's untouched models."""
 
 from __future__ import annotations
 
@@ -91,8 +91,9 @@ def reference(model: Any, sample: Any, seed: int = 3) -> Any:
         dict(share_all_embeddings=True, activation_dropout=0.1),
         dict(encoder_layerdrop=0.4, decoder_layerdrop=0.4),
         dict(decoder_output_dim=8, share_decoder_input_output_embed=False),
+        dict(arch="lr_drop_bart_large"),
     ],
-    ids=["post-norm", "pre-norm", "shared", "layerdrop", "project_out"],
+    ids=["post-norm", "pre-norm", "shared", "layerdrop", "project_out", "BART"],
 )
 @pytest.mark.parametrize("left_pad", [False, True])
 @pytest.mark.parametrize("largest_map", [1 << 17, 40, 0])
@@ -107,7 +108,8 @@ def test_equals_the_reference(
     draw_dropout_as_fairseq(monkeypatch)
     sample = make_sample([(5, 4), (3, 7), (1, 1)], left_pad=left_pad)
     model = make_model(dropout=0.3, **options).double()
-    stock = make_model("transformer", dropout=0.3, **options).double()
+    arch = options.get("arch", "lr_drop_transformer").removeprefix("lr_drop_")
+    stock = make_model(**{"dropout": 0.3, **options, "arch": arch}).double()
     criterion = make_criterion(
         lr_drop_hidden_weight=ALPHA, lr_drop_attention_weight=BETA, lr_drop_output_weight=GAMMA
     )

@@ -1,12 +1,15 @@
-"""The exposing Transformer is fairseq's Transformer, and what it exposes is right."""
+"""The exposing Transformer and BART are fairseq's, and what they expose is right."""
 
 from __future__ import annotations
 
 import copy
+from argparse import Namespace
 from typing import Any
 
 import pytest
 import torch
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from fairseq.models.bart import BARTModel
 from fairseq.models.transformer import TransformerModel
 from fairseq.modules import FairseqDropout
 from fairseq.sequence_generator import SequenceGenerator
@@ -17,6 +20,7 @@ from lrdrop_fairseq.dropout import LeanDropout
 from lrdrop_fairseq.layer_states import AttentionMap
 from lrdrop_fairseq.layer_terms import attention_distance
 from lrdrop_fairseq.losses.attention import attention_probabilities
+from lrdrop_fairseq.models.bart import LRDropBART
 from lrdrop_fairseq.models.exposed import record_layer_states
 from lrdrop_fairseq.models.transformer import LRDropTransformer
 from lrdrop_fairseq.siamese import duplicate
@@ -36,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shared embeddings": dict(share_all_embeddings=True),
     "learned positions": dict(encoder_learned_pos=True, decoder_learned_pos=True),
     "cross+self attention": dict(cross_self_attention=True, no_cross_attention=True),
+    "BART": dict(arch="lr_drop_bart_large", task="translation"),
 }
 
 
@@ -56,16 +61,23 @@ def itself(state: Any) -> Any:
     return state
 
 
+def make_stock_model(arch: str = "lr_drop_transformer", **options: Any) -> Any:
+    return make_model(arch.removeprefix("lr_drop_"), **options)
+
+
 def pair(**options: Any) -> tuple[Any, Any]:
     """Our and fairseq's model with the same parameters."""
-    ours, theirs = make_model(**options), make_model("transformer", seed=2, **options)
+    ours, theirs = make_model(**options), make_stock_model(seed=2, **options)
     theirs.load_state_dict(ours.state_dict(), strict=True)
     return ours, theirs
 
 
 def test_state_dicts_travel_both_ways(variant: Any) -> None:
-    ours, theirs = make_model(**variant), make_model("transformer", seed=2, **variant)
-    assert type(ours) is LRDropTransformer and type(theirs) is TransformerModel
+    ours, theirs = make_model(**variant), make_stock_model(seed=2, **variant)
+    classes = (
+        (LRDropBART, BARTModel) if "arch" in variant else (LRDropTransformer, TransformerModel)
+    )
+    assert (type(ours), type(theirs)) == classes
     names = [name for name, _ in ours.named_parameters()]
     assert names == [name for name, _ in theirs.named_parameters()]
     ours.load_state_dict(theirs.state_dict(), strict=True)
@@ -73,7 +85,7 @@ def test_state_dicts_travel_both_ways(variant: Any) -> None:
 
 
 def test_same_seed_same_initialization(variant: Any) -> None:
-    ours, theirs = make_model(**variant), make_model("transformer", **variant)
+    ours, theirs = make_model(**variant), make_stock_model(**variant)
     for (name, mine), other in zip(ours.named_parameters(), theirs.parameters()):
         assert torch.equal(mine, other), name
 
@@ -291,16 +303,15 @@ def test_an_attention_that_cannot_be_exposed_is_refused() -> None:
         ("lr_drop_transformer_wmt_en_de", 512, 2048, 8, 6),
         ("lr_drop_transformer_vaswani_wmt_en_de_big", 1024, 4096, 16, 6),
         ("lr_drop_transformer_multi30k", 128, 256, 4, 4),
+        ("lr_drop_bart", 1024, 4096, 16, 12),
+        ("lr_drop_bart_base", 768, 3072, 12, 6),
+        ("lr_drop_bart_large", 1024, 4096, 16, 12),
     ],
 )
 def test_architectures(arch: str, width: int, ffn: int, heads: int, layers: int) -> None:
-    from argparse import Namespace
-
-    from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
-
     args = Namespace(arch=arch)
     ARCH_CONFIG_REGISTRY[arch](args)
-    assert ARCH_MODEL_REGISTRY[arch] is LRDropTransformer
+    assert ARCH_MODEL_REGISTRY[arch] is (LRDropBART if "bart" in arch else LRDropTransformer)
     for stack in ("encoder", "decoder"):
         names = ("embed_dim", "ffn_embed_dim", "attention_heads", "layers")
         sizes = [getattr(args, f"{stack}_{name}") for name in names]

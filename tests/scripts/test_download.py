@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import importlib
@@ -238,6 +239,23 @@ def test_no_mirror_lists_all_of_them(
     message = refused(place, capsys)
     assert "/a: HTTP 404" in message and "/b: HTTP 404" in message and "--from-dir" in message
     assert place.cached() == {}
+
+
+def test_a_full_disk_is_not_tried_again(
+    place: Place,
+    server: Server,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def receive(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server.files["/corpus.tgz"] = GOOD
+    place.entry(f"{server.url}/corpus.tgz")
+    monkeypatch.setattr(transfer, "_receive", receive)
+    message = refused(place, capsys)
+    assert "corpus.tgz.part: [Errno 28] No space left on device" in message
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("kept", [b"from another mirror", GOOD + b"longer than the file"])

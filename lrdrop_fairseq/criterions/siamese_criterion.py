@@ -1,0 +1,130 @@
+"""What every LR-Drop criterion does beside its task loss: two passes, the terms of the layers."""
+
+# No "from __future__ import annotations": fairseq reads the types of the config's fields.
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from torch import Tensor
+
+from lrdrop_fairseq.criterions import checks
+from lrdrop_fairseq.layer_terms import attention_distance, attention_term, hidden_term
+from lrdrop_fairseq.losses.hidden import hidden_state_distance
+
+
+@dataclass
+class LRDropConfig(FairseqDataclass):
+    lr_drop_hidden_weight: float = field(
+        default=1.0,
+        metadata={"help": "alpha: weight of the hidden states regularization (HSR), 0 for none"},
+    )
+    lr_drop_attention_weight: float = field(
+        default=1.0,
+        metadata={"help": "beta: weight of the multi-head attention regularization (MHAR)"},
+    )
+    lr_drop_output_weight: float = field(
+        default=2.5,
+        metadata={
+            "help": "gamma: weight of the output regularization (OR), the symmetric KL divergence; "
+            "half of R-Drop's alpha"
+        },
+    )
+
+
+class SiameseCriterion:
+    """Mixin that goes in front of a fairseq criterion, whose training it turns into LR-Drop's.
+
+    In validation, and with all three weights 0, the criterion is what it is without the mixin:
+    one plain pass. Otherwise the subclass's ``siamese_forward`` trains.
+    """
+
+    def set_weights(self, hidden: float, attention: float, output: float) -> None:
+        """Take alpha, beta and gamma; ValueError for one that is negative or not finite."""
+        checks.check_weights(hidden=hidden, attention=attention, output=output)
+        self.hidden_weight = hidden
+        self.attention_weight = attention
+        self.output_weight = output
+        self._model_checked = False
+
+    @property
+    def siamese(self) -> bool:
+        """Whether any term is switched on, so that training takes two passes."""
+        return self.exposing or self.output_weight > 0
+
+    @property
+    def exposing(self) -> bool:
+        """Whether a term needs the states of the layers."""
+        return self.hidden_weight > 0 or self.attention_weight > 0
+
+    def forward(
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """Return (summed loss, sample size, logging output), as every fairseq criterion does."""
+        if not (self.siamese and model.training):
+            return super().forward(model, sample, reduce)  # type: ignore[misc,no-any-return]
+        if not reduce:
+            raise ValueError("LR-Drop's training loss is a sum: reduce=False is not supported")
+        if not self._model_checked:
+            self.check_model(model)
+            self._model_checked = True
+        return self.siamese_forward(model, sample)
+
+    def check_model(self, model: Any) -> None:
+        """Raise ValueError for a model that cannot be trained so; called before the first step."""
+        checks.check_model(model, exposed=self.exposing)
+
+    def siamese_forward(
+        self, model: Any, sample: dict[str, Any]
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """The training step: what ``forward`` returns, from one forward on ``[x; x]``."""
+        raise NotImplementedError
+
+    def exposing_options(self) -> dict[str, Any]:
+        """What the model's forward needs to be told for :meth:`layer_terms`."""
+        options: dict[str, Any] = {}
+        if self.hidden_weight > 0:
+            options["expose_hidden"] = hidden_state_distance
+        if self.attention_weight > 0:
+            options["expose_attention"] = attention_distance
+        return options
+
+    def layer_terms(
+        self,
+        loss: Tensor,
+        log: dict[str, Any],
+        extra: dict[str, Any],
+        paddings: tuple[Tensor, Tensor],
+        mean_of_tokens: bool = False,
+    ) -> Tensor:
+        """``loss`` plus the weighted hidden and attention terms, which ``log`` gets unweighted.
+
+        Args:
+            extra: the second part of the model's output.
+            paddings: masks of source and decoder input, B x S and B x T, True at padding.
+            mean_of_tokens: see :func:`lrdrop_fairseq.layer_terms.hidden_term`.
+        """
+        if self.hidden_weight > 0:
+            hidden = hidden_term(extra["layer_states"], *paddings, mean_of_tokens)
+            loss = loss + self.hidden_weight * hidden
+            log["hidden_loss"] = hidden.detach()
+        if self.attention_weight > 0:
+            attention = attention_term(extra["layer_states"], *paddings, mean_of_tokens)
+            loss = loss + self.attention_weight * attention
+            log["attention_loss"] = attention.detach()
+        return loss
+
+
+def log_terms(logging_outputs: list[dict[str, Any]], per: str, units: dict[str, float]) -> None:
+    """Log the terms of ``units``, aggregated over workers and gradient accumulation.
+
+    Args:
+        per: the logged number that they are divided by, such as ``"ntokens"``.
+        units: the unit of each term in terms of that in which it was summed; log 2 for bits.
+    """
+    count = sum(log.get(per, 0) for log in logging_outputs)
+    for name, unit in units.items():
+        if any(name in log for log in logging_outputs):
+            total = sum(log.get(name, 0) for log in logging_outputs)
+            # Not rounded: among hundreds of keys, differences of probabilities are millionths.
+            metrics.log_scalar(name, total / count / unit, count)
