@@ -77,9 +77,16 @@ def translation(script: str, direction: str, method: str) -> Recipe:
 
 
 RECIPES = [
-    translation("iwslt14_en_de", direction, method)
-    for direction in ("de-en",)
-    for method in ("plain", "rdrop", "lrdrop")
+    *(translation("iwslt14_en_de", "de-en", method) for method in ("plain", "rdrop", "lrdrop")),
+    translation("iwslt14_en_de", "en-de", "lrdrop"),
+    translation("iwslt14_en_es", "en-es", "lrdrop"),
+    translation("iwslt14_en_es", "es-en", "lrdrop"),
+    translation("iwslt17_en_fr", "en-fr", "lrdrop"),
+    translation("iwslt17_en_fr", "fr-en", "lrdrop"),
+    translation("iwslt17_en_zh", "en-zh", "lrdrop"),
+    translation("iwslt17_en_zh", "zh-en", "lrdrop"),
+    translation("wmt14_en_de", "en-de", "lrdrop"),
+    translation("wmt14_en_fr", "en-fr", "rdrop"),
 ]
 
 
@@ -182,6 +189,11 @@ def test_yaml_is_the_shell_recipe(recipe: Recipe, tmp_path: Path) -> None:
     shell = fields(convert_namespace_to_omegaconf(parsed))
     found = differences(shell, fields(composed(recipe)))
     assert not found, "\n".join(found)
+
+
+def test_every_yaml_is_held() -> None:
+    files = {path.relative_to(EXAMPLES) for path in EXAMPLES.glob("*/config/*.yaml")}
+    assert {f"{path.parts[0]}/{path.stem}" for path in files} == {r.config for r in RECIPES}
 
 
 def test_a_difference_is_found_and_named(tmp_path: Path) -> None:
