@@ -14,11 +14,12 @@
 source "$(dirname -- "${BASH_SOURCE[0]}")/../../scripts/common.sh"
 
 usage() {
+    local either="${directions[*]}"
     cat <<USAGE
 Usage: examples/translation/$(basename -- "$0") DIRECTION [--method lrdrop] [--seed 1] [--data DIR] [--save-dir DIR]
            [--sentencepiece] [--cache DIR] [--from-dir DIR] [-- fairseq-train flags]
 
-  DIRECTION        $(printf '%s' "${directions[0]}"; printf ' or %s' "${directions[@]:1}")
+  DIRECTION        ${either// / or }
   --method METHOD  plain, rdrop or lrdrop (default)
   --seed N         random seed (default 1)
   --data DIR       the data; scripts/prepare_$dataset.sh makes it if it does not exist

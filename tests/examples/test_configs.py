@@ -86,6 +86,7 @@ RECIPES = [
     translation("iwslt17_en_zh", "en-zh", "lrdrop"),
     translation("iwslt17_en_zh", "zh-en", "lrdrop"),
     translation("wmt14_en_de", "en-de", "lrdrop"),
+    translation("wmt14_en_de", "de-en", "plain"),
     translation("wmt14_en_fr", "en-fr", "rdrop"),
 ]
 
