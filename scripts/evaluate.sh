@@ -26,7 +26,8 @@ Usage: scripts/evaluate.sh DATA (--checkpoint FILE | --save-dir DIR --average N)
 
 Sentencepiece data: hypotheses are detokenized; sacreBLEU and chrF against the untouched reference.
 Pretokenized data: hypotheses and reference are joined from BPE into tokens; tokenized BLEU, for comparison
-with papers, and sacreBLEU and chrF of both detokenized by sacremoses.
+with papers, and sacreBLEU and chrF of the hypotheses detokenized by sacremoses, against the original text where
+the data has it, or else against the reference detokenized too.
 sacreBLEU tokenizes as it does for the target language: 13a, but zh for Chinese, ja-mecab for Japanese.
 
 What follows -- goes to fairseq-generate as it is, for example:

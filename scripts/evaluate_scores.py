@@ -77,17 +77,28 @@ def plain_scores(hyp: list[str], ref: list[str], language: str, suffix: str = ""
 
 
 def tokenized_scores(
-    hyp: list[str], ref: list[str], language: str, compound_split: bool
+    hyp: list[str],
+    ref: list[str],
+    language: str,
+    original: list[str] | None = None,
+    compound_split: bool = False,
 ) -> list[Score]:
-    """Tokenized BLEU, perhaps with split compounds; then both sides detokenized, as plain text."""
+    """Tokenized BLEU, perhaps with split compounds too; sacreBLEU and chrF of the detokenized text.
+
+    Those two are against the `original` reference, or else against the detokenized one.
+    """
     # force: tokens are what is given here on purpose, so no warning about final " ."
     tokenized = BLEU(tokenize="none", force=True)
     scores = [score(hyp, ref, "tokenized BLEU", tokenized)]
     if compound_split:
         split = ([split_compounds(line) for line in lines] for lines in (hyp, ref))
         scores.append(score(*split, "tokenized BLEU, compounds split", tokenized))
-    text = (detokenize(lines, language) for lines in (hyp, ref))
-    return scores + plain_scores(*text, language, " (detokenized by sacremoses)")
+    suffix = " (detokenized by sacremoses)"
+    if original is None:
+        original = detokenize(ref, language)
+    else:
+        suffix = " (detokenized by sacremoses, against the original text)"
+    return scores + plain_scores(detokenize(hyp, language), original, language, suffix)
 
 
 def evaluate(
@@ -101,8 +112,11 @@ def evaluate(
     if not prepared["pretokenized"]:
         hyp = from_sentencepiece(data, pieces)
         return hyp, ref, plain_scores(hyp, ref, language)
+    original = None
+    if "original" in prepared["subsets"][subset]:
+        original = list(read_lines(data / "original" / f"{subset}.{language}"))
     hyp, ref = [join_bpe(line) for line in pieces], [join_bpe(line) for line in ref]
-    return hyp, ref, tokenized_scores(hyp, ref, language, compound_split)
+    return hyp, ref, tokenized_scores(hyp, ref, language, original, compound_split)
 
 
 def write(path: Path, text: str) -> None:
@@ -127,9 +141,13 @@ def report(result: dict[str, Any]) -> str:
         lines += [
             "",
             "Tokenized BLEU is what multi-bleu.perl computes, on the data's own tokens: compare it",
-            "with papers that use the same tokens, and with nothing else. The reference of the",
-            "detokenized scores was detokenized too; it is not the original text.",
+            "with papers that use the same tokens, and with nothing else.",
         ]
+        if not result["original"]:
+            lines += [
+                "The reference of the detokenized scores was detokenized too: it is not the text",
+                "before it was tokenized.",
+            ]
     return "\n".join(lines)
 
 
@@ -148,6 +166,7 @@ def run_score(options: argparse.Namespace) -> None:
         "prefix": prepared["subsets"][options.subset]["prefix"],
         "sentences": len(hyp),
         "pretokenized": prepared["pretokenized"],
+        "original": prepared["subsets"][options.subset].get("original"),
         "checkpoint": str(options.checkpoint),
         "parts": parts(options.checkpoint),
         "beam": options.beam,

@@ -67,8 +67,13 @@ def from_sentencepiece(data: Path, lines: list[str]) -> list[str]:
 
 
 def detokenize(lines: list[str], language: str) -> list[str]:
-    """Text from tokens by the rules of Moses."""
+    """Text from tokens by the rules of Moses; no spaces around Chinese characters."""
     from sacremoses import MosesDetokenizer
 
     detokenizer = MosesDetokenizer(lang=language)
-    return [detokenizer.detokenize(line.split()) for line in lines]
+    texts = [detokenizer.detokenize(line.split()) for line in lines]
+    if language == "zh":
+        from moses_text import CHINESE
+
+        texts = [re.sub(f" ?{CHINESE.pattern} ?", r"\1", text) for text in texts]
+    return texts

@@ -8,7 +8,8 @@ usage() {
     cat <<'END'
 Usage: scripts/prepare.sh --source-lang de --target-lang en --train PREFIX --valid PREFIX
            --test PREFIX[,PREFIX...] --output DIR
-           [--vocab-size N | --pretokenized] [--workers N] [--force]
+           [--vocab-size N | --pretokenized [--original PREFIX[,PREFIX...]] [--bpe-codes FILE]]
+           [--workers N] [--force]
 
 Turns parallel text into a fairseq data directory. The two files of a PREFIX are PREFIX.LANG or
 PREFIX.LANG.gz: UTF-8, one segment a line. The first prefix of --test becomes the subset test, the
@@ -16,6 +17,9 @@ following ones test1, test2, ...
 
   --vocab-size N   pieces of the joint sentencepiece model, trained on both sides (default 8000)
   --pretokenized   the text is in BPE already ('@@ ' marks): take its tokens as they are
+  --original ...   the test sets before they were tokenized, as many as --test: evaluate.sh scores
+                   detokenized translations against them
+  --bpe-codes FILE what the BPE was applied with, kept as DIR/bpecodes
   --workers N      processes (default: one per core, at most 8); the result does not depend on it
   --force          replace DIR, once the new one is complete
 
@@ -23,13 +27,14 @@ Training pairs with an empty side, or with a side longer than a default model ta
 are dropped and counted. Validation and test sets keep every line.
 
 DIR holds {train,valid,test,...}.SRC-TGT.LANG.{bin,idx}, dict.LANG.txt (the same for both),
-sentencepiece.model, raw/{valid,test,...}.LANG (the texts to score against), and prepare.json.
+sentencepiece.model or bpecodes, raw/{valid,test,...}.LANG (the texts to score against),
+original/{test,...}.LANG, and prepare.json.
 END
 }
 
 (($# > 0)) || usage_error
 source_lang='' target_lang='' train='' valid='' tests='' output=''
-vocab_size='' pretokenized=false workers='' force=false
+vocab_size='' pretokenized=false original='' bpe_codes='' workers='' force=false
 while (($# > 0)); do
     case "$1" in
         --source-lang) need_value "$@"; source_lang="$2"; shift 2 ;;
@@ -41,6 +46,8 @@ while (($# > 0)); do
         --vocab-size) need_value "$@"; need_positive "$1" "$2"; vocab_size="$2"; shift 2 ;;
         --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
         --pretokenized) pretokenized=true; shift ;;
+        --original) need_value "$@"; original="$2"; shift 2 ;;
+        --bpe-codes) need_value "$@"; bpe_codes="$2"; shift 2 ;;
         --force) force=true; shift ;;
         -h | --help) usage; exit 0 ;;
         *) usage_error "unknown argument '$1'" ;;
@@ -63,6 +70,14 @@ done
 if [[ "$pretokenized" == true && -n "$vocab_size" ]]; then
     usage_error "--vocab-size has no effect with --pretokenized, where the text gives the vocabulary"
 fi
+if [[ "$pretokenized" == false && -n "$original$bpe_codes" ]]; then
+    usage_error "--original and --bpe-codes describe --pretokenized text"
+fi
+commas="${tests//[!,]/}"
+if [[ -n "$original" && ( ",$original," == *,,* || "${original//[!,]/}" != "$commas" ) ]]; then
+    usage_error "--original must have as many prefixes as --test: '$original'"
+fi
+[[ -z "$bpe_codes" || -f "$bpe_codes" ]] || usage_error "--bpe-codes: there is no file '$bpe_codes'"
 [[ "$output" != *:* ]] || usage_error "--output '$output': fairseq takes ':' for a separator of directories"
 
 if [[ -z "$workers" ]]; then
@@ -112,7 +127,13 @@ arguments=("--source-lang=$source_lang" "--target-lang=$target_lang" "--train=$t
 if [[ "$pretokenized" == true ]]; then
     arguments+=(--pretokenized)
 fi
+if [[ -n "$original" ]]; then
+    arguments+=("--original=$original")
+fi
 python "$ROOT/scripts/prepare_corpus.py" "${arguments[@]}"
+if [[ -n "$bpe_codes" ]]; then
+    cp -- "$bpe_codes" "$partial/bpecodes"
+fi
 
 test_texts=''
 IFS=',' read -r -a prefixes <<<"$tests"

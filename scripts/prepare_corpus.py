@@ -3,6 +3,7 @@
 Called by prepare.sh, which documents the options. Writes into the folder given by ``--output``:
 
     raw/{valid,test,test1,...}.LANG     the evaluation texts as they came, one segment a line
+    original/{test,test1,...}.LANG      the same before they were tokenized, with ``--original``
     text/{train,valid,test,...}.LANG    the same texts and the training text as tokens
     sentencepiece.model                 the joint subword model, unless ``--pretokenized``
     prepare.json                        what was done
@@ -52,6 +53,28 @@ def copy_checked(prefix: str, langs: tuple[str, str], folder: Path, name: str) -
             for output, line in zip(outputs, pair, strict=True):
                 output.write(f"{line}\n")
     return count
+
+
+def copy_originals(
+    prefixes: list[str],
+    langs: tuple[str, str],
+    folder: Path,
+    subsets: dict[str, dict[str, object]],
+) -> None:
+    """Copies the untokenized test sets and adds their names to `subsets`.
+
+    Raises TextError when one has not as many lines as its tokenized twin.
+    """
+    folder.mkdir()
+    for index, prefix in enumerate(prefixes):
+        subset = subsets[f"test{index or ''}"]
+        pairs = copy_checked(prefix, langs, folder, f"test{index or ''}")
+        if pairs != subset["pairs"]:
+            raise TextError(
+                f"--original {prefix} has {pairs} lines, but the test set that it is the original "
+                f"of, {subset['prefix']}, has {subset['pairs']}"
+            )
+        subset["original"] = Path(prefix).name
 
 
 def segmented(path: Path, segment: Segmenter) -> Iterator[list[str]]:
@@ -123,11 +146,13 @@ def prepare(args: argparse.Namespace) -> dict[str, object]:
     tests = args.test.split(",")
     evaluation = {"valid": args.valid}
     evaluation |= {f"test{index or ''}": prefix for index, prefix in enumerate(tests)}
-    subsets = {}
+    subsets: dict[str, dict[str, object]] = {}
     for name, prefix in evaluation.items():
         note(f"checking {name}: {prefix}")
         pairs = copy_checked(prefix, langs, raw, name)
         subsets[name] = {"prefix": Path(prefix).name, "pairs": pairs}
+    if args.original:
+        copy_originals(args.original.split(","), langs, args.output / "original", subsets)
     note(f"checking train: {args.train}")
     pairs_read = copy_checked(args.train, langs, work, "train.raw")
     train_raw = [work / f"train.raw.{lang}" for lang in langs]
@@ -164,6 +189,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     for option in ("--source-lang", "--target-lang", "--train", "--valid", "--test"):
         parser.add_argument(option, required=True)
+    parser.add_argument("--original")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--vocab-size", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)

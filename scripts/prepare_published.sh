@@ -1,0 +1,139 @@
+# shellcheck shell=bash
+# What prepare_iwslt14.sh, prepare_iwslt17.sh and prepare_wmt14.sh share. Sourced after common.sh.
+#
+#   published_arguments CORPUS "$@"
+#                                reads PAIR and the options of `published_options` into variables:
+#                                source, target (languages), sentencepiece, force (true or false),
+#                                workers, output (absolute)
+#   open_work                    makes $work, where steps leave their files, or goes on in one that was left
+#   step NAME COMMAND...         runs the command unless an earlier run with the same arguments has
+#   get ARCHIVE...               step: archives of archives.json, unpacked in $archives/ARCHIVE
+#   tokens LANG IN OUT [FLAG...] step: moses_corpus.py tokenize
+#   bpe IN OUT                   step: moses_corpus.py apply-bpe with $work/codes
+#   binarize ARGUMENT...         prepare.sh with the languages, into $output; then removes $work
+# The script defines `usage`, which prints `published_options`. CORPUS begins the default output's name.
+
+published_options() {
+    cat <<'END'
+  --sentencepiece  instead: cased text as it was, through sentencepiece, to be scored with sacreBLEU
+  --output DIR     where the data goes (default: data/CORPUS.SRC-TGT, with .sentencepiece if so)
+  --cache DIR      where downloaded archives are kept (default: $LRDROP_CACHE, or else
+                   ~/.cache/lrdrop_fairseq)
+  --from-dir DIR   take the archives from this folder, laid out like the cache; no network
+  --workers N      processes (default: one per core, at most 8); the result does not depend on it
+  --force          replace DIR, once the new one is complete
+
+A run that was stopped goes on where it was when the same command is given again; until then its
+files are in DIR.work.
+END
+}
+
+published_arguments() {
+    local corpus="$1" pair=''
+    shift
+    (($# > 0)) || usage_error
+    sentencepiece=false force=false workers='' output=''
+    download_options=()
+    while (($# > 0)); do
+        case "$1" in
+            --output) need_value "$@"; output="$2"; shift 2 ;;
+            --cache | --from-dir) need_value "$@"; download_options+=("$1=$2"); shift 2 ;;
+            --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
+            --sentencepiece) sentencepiece=true; shift ;;
+            --force) force=true; shift ;;
+            -h | --help) usage; exit 0 ;;
+            -*) usage_error "unknown option '$1'" ;;
+            *)
+                [[ -z "$pair" ]] || usage_error "one language pair only: '$pair', then '$1'"
+                pair="$1"
+                shift
+                ;;
+        esac
+    done
+    [[ -n "$pair" ]] || usage_error "no language pair given"
+    [[ "$pair" =~ ^([a-z]+)-([a-z]+)$ ]] || usage_error "'$pair' is no language pair like de-en"
+    source="${BASH_REMATCH[1]}" target="${BASH_REMATCH[2]}"
+    if [[ -z "$workers" ]]; then
+        workers="$(getconf _NPROCESSORS_ONLN)"
+        ((workers <= 8)) || workers=8
+    fi
+    if [[ -z "$output" ]]; then
+        output="data/$corpus.$pair"
+        [[ "$sentencepiece" == false ]] || output+=.sentencepiece
+    fi
+    command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
+    local module
+    for module in fairseq sacremoses subword_nmt sentencepiece; do
+        python -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$module'))" ||
+            die "$(command -v python) has no $module; run scripts/install.sh first"
+    done
+    output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
+    if [[ -e "$output" && "$force" == false ]]; then
+        die "$output exists; choose another --output, or replace it with --force"
+    fi
+}
+
+open_work() {
+    work="$output.work"
+    archives="$work/archives"
+    mkdir -p -- "$work"
+    exec {work_lock}>"$work/lock"
+    flock --nonblock "$work_lock" || die "another run is at work in $work"
+    # Of another command or another version, nothing may be taken over; of --workers all may.
+    local now
+    now="$(printf '%s\n' "$(basename -- "$0")" "$source-$target" "$sentencepiece" \
+        "${download_options[@]}" "${LRDROP_ARCHIVES:-}"; cat -- "$ROOT"/scripts/*.{py,sh,json} | cksum)"
+    if [[ -e "$work/command" && "$(<"$work/command")" == "$now" ]]; then
+        note "going on with what an earlier run left in $work"
+    else
+        find "$work" -mindepth 1 ! -name lock -delete
+        printf '%s\n' "$now" >"$work/command"
+    fi
+    trap leave_work EXIT
+}
+
+# What was finished is kept for the next run; what was not is not worth a folder.
+leave_work() {
+    local status=$?
+    if ((status == 0)) || ! compgen -G "$work/done.*" >/dev/null; then
+        rm -rf -- "$work"
+    else
+        note "what is finished stays in $work; the same command goes on from there"
+    fi
+}
+
+step() {
+    local name="$1"
+    shift
+    if [[ ! -e "$work/done.$name" ]]; then
+        note "${name//_/ }"
+        "$@"
+        : >"$work/done.$name"
+    fi
+}
+
+get() {
+    local archive
+    for archive in "$@"; do
+        step "get_$archive" python "$ROOT/scripts/download.py" --into "$archives" \
+            "${download_options[@]}" "$archive"
+    done
+}
+
+tokens() {
+    local lang="$1" from="$2" to="$3"
+    shift 3
+    step "tokenize_$(basename -- "$from")" python "$ROOT/scripts/moses_corpus.py" tokenize \
+        --lang "$lang" --workers "$workers" "$@" "$from" "$to"
+}
+
+bpe() {
+    step "apply_BPE_to_$(basename -- "$1")" python "$ROOT/scripts/moses_corpus.py" apply-bpe \
+        --codes "$work/codes" --workers "$workers" "$1" "$2"
+}
+
+binarize() {
+    local arguments=(--source-lang "$source" --target-lang "$target" --output "$output" --workers "$workers")
+    [[ "$force" == false ]] || arguments+=(--force)
+    "$ROOT/scripts/prepare.sh" "${arguments[@]}" "$@"
+}
