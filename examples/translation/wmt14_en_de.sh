@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # WMT14 English-German, both directions: from the archives to the score. Without arguments it prints its usage.
 #
-# Published, tokenized cased BLEU with split compounds on newstest2014 (sources: README.md beside this script):
+# Published, tokenized cased BLEU on newstest2014, R-Drop's with split compounds (sources: README.md beside this script):
 #            plain    R-Drop   SimCut   Bi-SimCut
 #   en-de    29.12    30.91    30.56    30.78
 #   de-en                      34.86    35.15
@@ -13,9 +13,9 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/recipe.sh"
 dataset=wmt14
 directions=(en-de de-en)
 
-# Training: Transformer-big with what R-Drop's authors give for this data set (their code's discussion 19; alpha = 5
-# is 2.5 here, the default of --lr-drop-output-weight). They do not say on how many GPUs; the large batch of
-# Ott et al. is --update-freq 16 on eight.
+# Training: Transformer-big with what R-Drop's authors give for this data set (github.com/dropreg/R-Drop/issues/19).
+# Their alpha = 5 is 2.5 here, the default of --lr-drop-output-weight. They do not say on how many GPUs; the large
+# batch of Ott et al. is --update-freq 16 on eight.
 preset=wmt
 train_flags=(
     --dropout 0.1 --attention-dropout 0.1 --activation-dropout 0.1

@@ -12,9 +12,9 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/recipe.sh"
 dataset=wmt14
 directions=(en-fr)
 
-# Training: Transformer-big as Ott et al. (WMT 2018) trained it on this data set, by the log that its first author
-# published (fairseq's discussion 233): 128 GPUs, here eight that accumulate 16 times. R-Drop's own flags are not
-# published.
+# Training: Transformer-big as Ott et al. (WMT 2018) trained it on this data set, by the log that the first author
+# published (github.com/facebookresearch/fairseq/issues/233): on 128 GPUs, here eight that accumulate 16 times.
+# R-Drop's own flags are not published.
 preset=wmt
 train_flags=(
     --dropout 0.1

@@ -1,14 +1,20 @@
 """The recipes of examples/translation: what they run, in which order, with which arguments.
 
 A recipe runs in a copy of its folder beside stand-ins for the scripts that it calls, which write
-their arguments down. What it gives fairseq-train is held in test_configs.py.
+their arguments down; the last test runs one with the scripts themselves. What a recipe gives
+fairseq-train is held in test_configs.py.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import re
 import shutil
 import subprocess
+import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -198,3 +204,62 @@ def test_no_compounds_to_split_in_sentencepiece_data(checkout: Path) -> None:
 def test_a_failure_ends_the_recipe(checkout: Path, fails: str, called: int) -> None:
     assert run(checkout, "iwslt14_en_es", "es-en", fails=fails).returncode == 3
     assert len(calls(checkout)) == called
+
+
+def tgz(path: Path, members: dict[str, str]) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+
+
+def words(language: str, numbers: Iterable[int]) -> list[str]:
+    """A sentence for each number: a letter of the language before its digits."""
+    return [" ".join(language[0] + digit for digit in str(number)) for number in numbers]
+
+
+def test_from_the_archive_to_the_score(tmp_path: Path) -> None:
+    """Nothing is replaced but the archive, which is small, and the size of the model."""
+    members = {}
+    for language in ("de", "en"):
+        text = "".join(f"{line}\n" for line in words(language, range(1000, 1300)))
+        members[f"de-en/train.tags.de-en.{language}"] = text
+        for start, name in enumerate(("dev2010", "tst2010", "tst2011", "tst2012")):
+            segments = words(language, range(2000 + 3 * start, 2003 + 3 * start))
+            lines = [f'<seg id="{i}"> {line} </seg>\n' for i, line in enumerate(segments, start=1)]
+            members[f"de-en/IWSLT14.TED.{name}.de-en.{language}.xml"] = "".join(lines)
+    tgz(tmp_path / "de-en.tgz", members)
+    # The published archive's checksum and sizes are not those of this one.
+    table = {"iwslt14-de-en": {"file": "de-en.tgz", "urls": []}}
+    (tmp_path / "archives.json").write_text(json.dumps(table))
+    sizes = ["encoder-embed-dim", "decoder-embed-dim", "encoder-ffn-embed-dim"]
+    flags = [word for name in sizes for word in (f"--{name}", "8")] + ["--decoder-ffn-embed-dim=8"]
+    done = subprocess.run(
+        [str(ROOT / "examples" / "translation" / "iwslt14_en_de.sh"), "de-en", "--from-dir", "."]
+        + ["--", "--max-update", "2", "--num-workers", "0", *flags],
+        cwd=tmp_path,
+        env={
+            "VIRTUAL_ENV": "/",
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+            "LRDROP_ARCHIVES": str(tmp_path / "archives.json"),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    evaluated = tmp_path / "checkpoints/iwslt14.de-en/lrdrop-seed1/checkpoint_best.eval"
+    scores = json.loads((evaluated / "scores.test.json").read_text())
+    assert (scores["sentences"], scores["beam"]) == (12, 5)
+    assert [score["title"].split(" (")[0] for score in scores["scores"]] == [
+        *("tokenized BLEU", "tokenized BLEU, compounds split", "sacreBLEU", "chrF")
+    ]
+    assert scores["parts"][0]["num_updates"] in (1, 2)
+    reference = (evaluated / "ref.test.en").read_text().splitlines()
+    assert reference == words("en", range(2000, 2012))
+    # Every 23rd pair of the training text chooses the checkpoint, by BLEU.
+    log = (tmp_path / "checkpoints/iwslt14.de-en/lrdrop-seed1/train.log").read_text()
+    assert f"valid de-en {300 // 23} examples" in log
+    assert re.search(r"valid on 'valid' subset \|.*\| bleu \d", log)
