@@ -122,6 +122,8 @@ def provide(
     """
     folder = into / name
     if folder.is_dir():
+        if missing := [member for member in only or () if not (folder / member).is_file()]:
+            raise ArchiveError(f"{folder} is there, but lacks {', '.join(missing)}: remove it")
         note(f"{folder} is there already")
         return folder
     inner = find(name).inner

@@ -5,7 +5,7 @@
     moses_corpus.py learn-bpe --merges 10000 CODES TEXT...
     moses_corpus.py apply-bpe --codes CODES IN OUT
 
-The flags of ``tokenize`` are the fields of moses_text.Steps. ``clean`` takes and writes prefixes,
+The flags of ``tokenize`` are those of moses_text.Steps. ``clean`` takes and writes prefixes,
 PREFIX.LANG. Every text is read line by line, plain or .gz, and
 an output appears under its name only when it is complete. Nothing depends on ``--workers``.
 """
@@ -19,15 +19,23 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
-from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-import moses_text
 from parallel_lines import LineFunction, map_lines
 from prepare_text import TextError, find_text, normalize_space, read_lines, read_pairs
 
+STEPS = (
+    "straight_apostrophes",
+    "replace_punctuation",
+    "normalize",
+    "aggressive",
+    "no_escape",
+    "lowercase",
+)
+NOTED_LINES = 1_000_000
+CACHED_WORDS = 500_000  # a few hundred bytes each, in every worker
 MAX_WORD_CHARACTERS = 1000  # clean-corpus-n.perl drops pairs with a longer word
 
 
@@ -122,8 +130,23 @@ def segmenter(codes: str) -> LineFunction:
     from subword_nmt.apply_bpe import BPE
 
     with open(codes, encoding="utf-8") as file:
-        pieces: LineFunction = BPE(file).segment
-    return pieces
+        bpe = BPE(file)
+
+    def segment(line: str) -> str:
+        if len(bpe.cache) > CACHED_WORDS:  # it keeps every word that it has seen
+            bpe.cache.clear()
+        pieces: str = bpe.segment(line)
+        return pieces
+
+    return segment
+
+
+def counted(path: Path) -> Iterator[str]:
+    """The lines of a text, with a note after every million of them."""
+    for count, line in enumerate(read_lines(path), start=1):
+        yield line
+        if count % NOTED_LINES == 0:
+            print(f"moses_corpus.py: {path.name}: {count:,} lines", file=sys.stderr, flush=True)
 
 
 def parse() -> argparse.Namespace:
@@ -132,9 +155,8 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     tokenize = commands.add_parser("tokenize")
     tokenize.add_argument("--lang", required=True)
-    for step in fields(moses_text.Steps):
-        if step.name != "lang":
-            tokenize.add_argument(f"--{step.name.replace('_', '-')}", action="store_true")
+    for step in STEPS:
+        tokenize.add_argument(f"--{step.replace('_', '-')}", action="store_true")
     apply = commands.add_parser("apply-bpe")
     apply.add_argument("--codes", type=Path, required=True)
     for command in (tokenize, apply):
@@ -158,15 +180,15 @@ def parse() -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     if args.command == "tokenize":
+        import moses_text  # here, because the other steps do without sacremoses, which loads slowly
+
         moses_text.check_language(args.lang)
-        steps = moses_text.Steps(
-            **{step.name: getattr(args, step.name) for step in fields(moses_text.Steps)}
-        )
-        lines = map_lines(moses_text.tokenizer, (steps,), read_lines(args.input), args.workers)
+        steps = moses_text.Steps(args.lang, **{step: getattr(args, step) for step in STEPS})
+        lines = map_lines(moses_text.tokenizer, (steps,), counted(args.input), args.workers)
         write_lines(args.output, lines)
     elif args.command == "apply-bpe":
         segmenter(str(args.codes))  # so that an unreadable file is known before the workers start
-        lines = map_lines(segmenter, (str(args.codes),), read_lines(args.input), args.workers)
+        lines = map_lines(segmenter, (str(args.codes),), counted(args.input), args.workers)
         write_lines(args.output, lines)
     elif args.command == "clean":
         langs = (args.langs[0], args.langs[1])

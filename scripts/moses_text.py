@@ -29,8 +29,8 @@ UNSUPPORTED = {"ca", "fi", "ga", "so", "sv", "tdt"}
 # The blocks that sacreBLEU's tokenizer zh takes for Chinese, punctuation and wide forms included.
 CHINESE = regex.compile(
     "([\u2e80-\u2eff\u2f00-\u2fdf\u2ff0-\u303f\u3100-\u312f\u31a0-\u31bf\u31c0-\u31ef"
-    "\u3200-\u33ff\u3400-\u4db5\u4e00-\u9fbb\uf900-\ufad9\ufe10-\ufe1f\ufe30-\ufe4f\uff00-\uffef"
-    "\u2600-\u27bf\U00020000-\U0002a6d6\U0002f800-\U0002fa1d])"
+    "\u3200-\u33ff\u3400-\u4db5\u4e00-\u9fbb\uf900-\ufa2d\ufa30-\ufa6a\ufa70-\ufad9\ufe10-\ufe1f"
+    "\ufe30-\ufe4f\uff00-\uffef\u2600-\u27bf\U00020000-\U0002a6d6\U0002f800-\U0002fa1d])"
 )
 
 

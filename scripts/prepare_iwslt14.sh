@@ -6,7 +6,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source-path=SCRIPTDIR source=prepare_published.sh
 source "$ROOT/scripts/prepare_published.sh"
 
-others='ar de es fa he it nl pl'
+others='ar de es fa he it nl pl ro ru sl tr zh'
 
 usage() {
     cat <<END

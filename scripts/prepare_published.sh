@@ -62,11 +62,11 @@ published_arguments() {
         [[ "$sentencepiece" == false ]] || output+=.sentencepiece
     fi
     command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
-    local module
-    for module in fairseq sacremoses subword_nmt sentencepiece; do
-        python -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$module'))" ||
-            die "$(command -v python) has no $module; run scripts/install.sh first"
-    done
+    local missing
+    missing="$(python -c 'import importlib.util as u, sys
+print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' \
+        fairseq sacremoses subword_nmt sentencepiece)"
+    [[ -z "$missing" ]] || die "$(command -v python) has no $missing; run scripts/install.sh first"
     output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
     if [[ -e "$output" && "$force" == false ]]; then
         die "$output exists; choose another --output, or replace it with --force"

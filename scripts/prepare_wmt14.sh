@@ -7,7 +7,6 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source-path=SCRIPTDIR source=prepare_published.sh
 source "$ROOT/scripts/prepare_published.sh"
 
-corpus=wmt14
 pieces=32000  # as Vaswani et al. (2017) and Ott et al. (2018); fairseq's own script learns 40,000
 
 usage() {
@@ -31,7 +30,7 @@ works, it wants disk space for about six times the text: 10 GB for en-de, 80 GB 
 END
 }
 
-published_arguments "$@"
+published_arguments wmt14 "$@"
 # Each training corpus: its archive, the prefix of its two files there, and what follows the language.
 case "$source-$target" in
     en-de | de-en)
@@ -132,4 +131,5 @@ for lang in "${langs[@]}"; do
     bpe "$work/valid.tokens.$lang" "$work/valid.bpe.$lang"
     bpe "$work/test.tokens.$lang" "$work/test.bpe.$lang"
 done
-binarize --pretokenized --codes "$work/codes" --train "$work/train" --valid "$work/valid.bpe" --test "$work/test.bpe"
+binarize --pretokenized --bpe-codes "$work/codes" --original "$work/test" \
+    --train "$work/train" --valid "$work/valid.bpe" --test "$work/test.bpe"

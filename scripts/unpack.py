@@ -145,7 +145,9 @@ def _refuse_page(archive: Path) -> None:
     with archive.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        raise ArchiveError(f"{archive} is a web page, not the file: the server has moved it")
+        raise ArchiveError(
+            f"{archive} is a web page, not the file: moved, or a limit of the server"
+        )
 
 
 def _check_parquet(archive: Path) -> None:

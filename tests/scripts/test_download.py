@@ -421,6 +421,8 @@ def test_single_members_and_an_archive_within_an_archive(place: Place, tmp_path:
     assert folder == place.into / "corpus"
     assert place.unpacked() == {"corpus/corpus/train.en": b"one\n"}
     assert [p.name for p in place.into.iterdir()] == ["corpus"]
+    with pytest.raises(unpack.ArchiveError, match="is there, but lacks corpus/train.de"):
+        download.provide("corpus", place.into, only=["corpus/train.de"])
     with pytest.raises(unpack.ArchiveError, match="holds no train.fr"):
         unpack.unpack(tmp_path / "all.tgz", tmp_path / "x", only=["train.fr"])
     assert not (tmp_path / "x").exists()

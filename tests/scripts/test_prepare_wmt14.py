@@ -1,23 +1,29 @@
-"""scripts/prepare_wmt14.sh on small archives of the very layout of the public ones, without network."""
+"""scripts/prepare_wmt14.sh on small archives of the layout of the public ones, without network."""
 
 from __future__ import annotations
 
 import gzip
+import importlib
 import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "prepare_wmt14.sh"
+sys.path.insert(0, str(ROOT / "scripts"))
+moses_corpus: Any = importlib.import_module("moses_corpus")
+
 LANGS = ("cs", "de", "fr")  # each with English: an archive has more languages than are wanted
 
 
@@ -31,9 +37,10 @@ def vocabulary(seed: int, size: int) -> list[str]:
 WORDS = {lang: vocabulary(seed, 3000) for seed, lang in enumerate(("cs", "de", "fr", "en"))}
 
 
-def sentences(lang: str, count: int, seed: int) -> list[str]:
+def sentences(lang: str, count: int, seed: int, words: int = 30) -> list[str]:
     draw = random.Random(f"{lang} {seed}")
-    return [" ".join(draw.choices(WORDS[lang], k=draw.randint(6, 8))) for _ in range(count)]
+    known = WORDS[lang][:words]
+    return [" ".join(draw.choices(known, k=draw.randint(6, 8))) for _ in range(count)]
 
 
 def text(lines: list[str]) -> bytes:
@@ -60,8 +67,8 @@ ODD = {  # pairs that are dropped or changed, the same in every language but for
 }
 
 
-def corpus(lang: str, seed: int, count: int = 40) -> dict[str, list[str]]:
-    return {side: [*sentences(side, count, seed), *ODD[side]] for side in (lang, "en")}
+def corpus(lang: str, seed: int, count: int = 40, words: int = 30) -> dict[str, list[str]]:
+    return {side: [*sentences(side, count, seed, words), *ODD[side]] for side in (lang, "en")}
 
 
 def archives() -> dict[str, dict[str, bytes]]:
@@ -87,7 +94,7 @@ def archives() -> dict[str, dict[str, bytes]]:
     for side, lines in corpus("fr", 7).items():
         members["training-parallel-un.tgz"][f"un/undoc.2000.fr-en.{side}"] = text(lines)
     # Enough words for 32,000 sentencepiece pieces.
-    for side, lines in corpus("fr", 8, count=6000).items():
+    for side, lines in corpus("fr", 8, count=1200, words=3000).items():
         member = f"giga-fren.release2.fixed.{side}.gz"
         members["training-giga-fren.tar"][member] = gzip.compress(text(lines))
     for lang in (*LANGS, "en"):
@@ -148,10 +155,13 @@ class Download:
         )
 
     def refused(self, pair: str, *extra: str) -> str:
-        """Runs what must be refused; returns the message, having checked that nothing is left."""
+        """Runs what must be refused; returns the message. There is no output, and the next call
+        starts afresh."""
         done = self.run(pair, *extra)
         assert done.returncode == 1, done.stderr
         assert "Traceback" not in done.stderr
+        assert not (self.home / "a data").exists()
+        shutil.rmtree(self.home / "a data.work", ignore_errors=True)
         assert sorted(path.name for path in self.home.iterdir()) == ["my files", "table.json"]
         return done.stderr
 
@@ -198,19 +208,19 @@ def test_tokenized_english_german_killed_and_repeated(tmp_path: Path) -> None:
     assert words["en"][0] == (
         "The well @-@ known voter &apos;s \u201c new \u201d AT &amp; T share ."
     )
-    assert words["de"][0] == "Die Wahl &apos;s \u201e neue \u201c AT &amp; T @-@ Aktie ."
+    assert words["de"][0] == "Die Wahl &apos; s \u201e neue \u201c AT &amp; T @-@ Aktie ."
     assert words["en"][1] == "Two houses"
     valid = [line.replace("@@ ", "") for line in lines_of(data / "raw" / "valid.de")]
     assert valid == sentences("de", 5, seed=20)
-    codes = lines_of(data / "bpe.codes")
-    assert codes[0].startswith("#version") and len(codes) > 1000
+    codes = lines_of(data / "bpecodes")
+    assert codes[0].startswith("#version") and len(codes) > 100
     # punctuation of the training text is normalized: its words are those of the dictionary
     known = {line.split()[0] for line in lines_of(data / "dict.de.txt")}
     assert "&quot;" in known and "-" in known
     assert not known & {"\u201e", "\u201c", "\u2013"}
 
     assert "a data exists" in download.run("en-de").stderr
-    assert lines_of(data / "bpe.codes") == codes
+    assert lines_of(data / "bpecodes") == codes
 
 
 def test_sentencepiece_french_english(tmp_path: Path) -> None:
@@ -221,7 +231,7 @@ def test_sentencepiece_french_english(tmp_path: Path) -> None:
     record = json.loads((data / "prepare.json").read_text(encoding="utf-8"))
     assert (record["source_lang"], record["target_lang"]) == ("fr", "en")
     assert record["vocab_size"] == 32000
-    assert record["train"]["pairs_kept"] == 4 * 41 + 6001
+    assert record["train"]["pairs_kept"] == 4 * 41 + 1201
     # cased, untokenized, as it was: what sacreBLEU's own test set has
     assert lines_of(data / "raw" / "test.fr") == TEST["fr"]
     assert lines_of(data / "raw" / "test.en") == TEST["en"]
@@ -231,22 +241,57 @@ def test_sentencepiece_french_english(tmp_path: Path) -> None:
 
 def test_broken_archives_are_refused(tmp_path: Path) -> None:
     members = archives()
-    members["training-parallel-europarl-v7.tgz"]["training/europarl-v7.de-en.en"] += b"one more\n"
-    del members["training-parallel-commoncrawl.tgz"]["commoncrawl.fr-en.fr"]
-    members["test-full.tgz"]["test-full/newstest2014-deen-src.de.sgm"] = b"<srcset>\n</srcset>\n"
-    members["test-full.tgz"]["../evil"] = b"x"
+    europarl, test = "training-parallel-europarl-v7.tgz", "test-full.tgz"
+    empty = {"test-full/newstest2014-deen-src.de.sgm": b"<srcset>\n</srcset>\n"}
+    more = members[europarl]["training/europarl-v7.de-en.en"] + b"one more\n"
     download = Download(tmp_path, members)
-    message = download.refused("de-en")
-    assert "test-full.tgz" in message and "'../evil', outside of its own folder" in message
-    del members["test-full.tgz"]["../evil"]
-    pack(download.files / "test-full.tgz", members["test-full.tgz"])
+
+    def replaced(file: str, content: dict[str, bytes], *extra: str) -> str:
+        pack(download.files / file, content)
+        message = download.refused("de-en", *extra)
+        pack(download.files / file, members[file])
+        return message
+
+    message = replaced(test, {**members[test], "../evil": b"x"})
+    assert test in message and "'../evil', outside of its own folder" in message
+    assert not list(tmp_path.rglob("*evil*"))
+    message = replaced("dev.tgz", {"dev/newstest2013.de": b"eins\n"})
+    assert "dev.tgz holds no dev/newstest2013.en" in message
+    assert "newstest2014-deen-src.de.sgm" in replaced(test, {**members[test], **empty})
+    message = replaced(
+        europarl,
+        {**members[europarl], "training/europarl-v7.de-en.en": more},
+        "--sentencepiece",
+    )
+    assert "europarl-v7.de-en.de has 44 lines but" in message and "has 45" in message
 
     whole = (download.files / "dev.tgz").read_bytes()
     (download.files / "dev.tgz").write_bytes(whole[:-20])
-    assert f"{download.files / 'dev.tgz'} is truncated or altered" in download.refused("de-en")
+    message = download.refused("de-en")
+    assert f"{download.files / 'dev.tgz'} is truncated or altered" in message
     (download.files / "dev.tgz").unlink()
     assert "holds no dev.tgz" in download.refused("de-en")
-    assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_long_texts_are_counted_and_the_memory_of_words_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = sentences("de", 20, seed=1)
+    (tmp_path / "long.de").write_bytes(text(lines))
+    moses_corpus.learn_bpe([tmp_path / "long.de"], tmp_path / "codes", 50)
+    segment = moses_corpus.segmenter(str(tmp_path / "codes"))
+    expected = [segment(line) for line in lines]
+    monkeypatch.setattr(moses_corpus, "NOTED_LINES", 8)
+    monkeypatch.setattr(moses_corpus, "CACHED_WORDS", 10)
+    segment = moses_corpus.segmenter(str(tmp_path / "codes"))
+    words = segment.__closure__[0].cell_contents.cache
+    sizes = []
+    for line, pieces in zip(moses_corpus.counted(tmp_path / "long.de"), expected):
+        assert segment(line) == pieces
+        sizes.append(len(words))
+    assert max(sizes) <= 10 + 8 < len({word for line in lines for word in line.split()})
+    notes = capsys.readouterr().err
+    assert "long.de: 8 lines" in notes and "long.de: 16 lines" in notes
 
 
 @pytest.mark.parametrize(
