@@ -137,9 +137,11 @@ def _replace_architecture(options: dict[str, Any]) -> bool:
     arguments = argparse.Namespace(**options)
     models.ARCH_CONFIG_REGISTRY[name](arguments)
     options.update(vars(arguments))
-    names = models.ARCH_MODEL_INV_REGISTRY[parent]
+    # The one of the same sizes, if the parent has it; any other does with explicit sizes.
+    names = [parent, *models.ARCH_MODEL_INV_REGISTRY[parent]]
     configure = models.ARCH_CONFIG_REGISTRY
-    options["arch"] = next((n for n in names if configure[n] is configure[name]), names[0])
+    same = [n for n in names if configure.get(n) is configure[name]]
+    options["arch"] = next(n for n in [*same, *names] if n in configure)
     return True
 
 
