@@ -33,7 +33,7 @@ _PACKAGE = "lrdrop_fairseq"
 # The options of other tools than fairseq-train, whose names may collide with those of training.
 _OTHER_TOOLS = ("common_eval", "generation", "eval_lm", "interactive")
 _REGISTRIES = ("task", "criterion", "optimizer", "lr_scheduler", "scoring", "bpe", "tokenizer")
-_LOGGED_TERMS = ("hidden_loss", "attention_loss", "output_loss")
+_LOGGED_TERMS = ("hidden_loss", "attention_loss", "output_loss", "task_loss")
 
 
 class ExportError(Exception):
@@ -56,7 +56,7 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
     if not any(parents):
         raise ExportError(
             f"architecture {options['arch']} and criterion {options.get('criterion')} are no "
-            "LR-Drop ones: there is nothing to export, plain fairseq takes the checkpoint as it is"
+            "LR-Drop ones: this is an ordinary checkpoint already"
         )
     options["user_dir"] = None
     result = {key: value for key, value in checkpoint.items() if key != "cfg"}
@@ -89,7 +89,7 @@ def flat_options(checkpoint: Any) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or any(name not in checkpoint for name in needed):
         raise ExportError("this is no checkpoint of fairseq-train")
     if checkpoint.get("args") is not None:
-        return dict(vars(checkpoint["args"]))
+        return _fields(checkpoint["args"])
     cfg = checkpoint.get("cfg")
     if OmegaConf.is_config(cfg):
         cfg = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
@@ -111,8 +111,8 @@ def flat_options(checkpoint: Any) -> dict[str, Any]:
 def _fields(group: Any) -> dict[str, Any]:
     """The options of one group; there are none where it is empty or switched off."""
     if isinstance(group, argparse.Namespace):
-        return dict(vars(group))
-    return group if isinstance(group, dict) else {}
+        group = vars(group)
+    return dict(group) if isinstance(group, dict) else {}
 
 
 def _replace_architecture(options: dict[str, Any]) -> bool:
@@ -211,7 +211,8 @@ def plain(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         return {plain(k, where): plain(v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(plain(v, where) for v in value)
+        values = [plain(v, where) for v in value]
+        return tuple(values) if isinstance(value, tuple) else values
     if isinstance(value, Enum):
         return plain(value.value, where)
     if isinstance(value, (np.generic, np.ndarray)):
@@ -245,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--drop-optimizer", action="store_true",
-                        help="leave out the optimizer state: a third of the size")  # fmt: skip
+                        help="leave out the optimizer state; with Adam a third of the size stays")  # fmt: skip
     parser.add_argument("--user-dir", metavar="DIR",
                         help="of an architecture of your own, as for fairseq-train")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace OUT")
