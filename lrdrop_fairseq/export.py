@@ -246,14 +246,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--drop-optimizer", action="store_true",
-                        help="leave out the optimizer state; with Adam a third of the size stays")  # fmt: skip
+                        help="leave out the optimizer state, with Adam two thirds")  # fmt: skip
     parser.add_argument("--user-dir", metavar="DIR",
                         help="of an architecture of your own, as for fairseq-train")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace OUT")
     options = parser.parse_args(arguments)
     try:
         if options.out.exists() and not options.force:
-            raise ExportError(f"{options.out} exists; choose another OUT, or replace it with --force")
+            raise ExportError(
+                f"{options.out} exists; choose another OUT, or replace it with --force"
+            )
         if options.out.exists() and options.out.samefile(options.checkpoint):
             raise ExportError(f"{options.out} is the checkpoint itself")
         _register(options.user_dir)

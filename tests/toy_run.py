@@ -7,7 +7,11 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from fairseq.models.transformer import TransformerModel
+
+from lrdrop_fairseq import export as exporting
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = str(ROOT / "lrdrop_fairseq")
@@ -24,11 +28,14 @@ ADVERBS = {"schnell": "quickly", "früh": "early", "spät": "late"}
 # fairseq 0.12.3 without the plugin drops the last batch unless it is a multiple of this.
 KEEP_LAST_BATCH = "--required-batch-size-multiple=1"
 
-# Runs a module as `python -m` does, and fails if anything of the plugin was imported.
+# Runs a module as `python -m` does, or a file, and fails if anything of the plugin was imported.
 _WITHOUT_PLUGIN = """
 import runpy, sys
 sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+if sys.argv[0].endswith(".py"):
+    runpy.run_path(sys.argv[0], run_name="__main__")
+else:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 assert not [name for name in sys.modules if name.startswith("lrdrop_fairseq")]
 """
 
@@ -59,8 +66,8 @@ def with_plugin(module: str, *arguments: object) -> str:
     return _run(sys.executable, "-m", module, *arguments, cwd=ROOT)
 
 
-def without_plugin(module: str, *arguments: object) -> str:
-    """The same where nothing of this package is, or comes to be, imported."""
+def without_plugin(module: str | Path, *arguments: object) -> str:
+    """The same, or a file's output, where nothing of this package comes to be imported."""
     return _run(sys.executable, "-c", _WITHOUT_PLUGIN, module, *arguments, cwd=Path("/"))
 
 
@@ -99,8 +106,10 @@ def train(data: Path, save_dir: Path, updates: int, *flags: str) -> Path:
     return save_dir / "checkpoint_last.pt"
 
 
-def export(checkpoint: Path, out: Path, *flags: str) -> Path:
-    with_plugin("lrdrop_fairseq.export", checkpoint, out, *flags)
+def export(checkpoint: Path, out: Path, drop_optimizer: bool = False) -> Path:
+    """``python -m lrdrop_fairseq.export`` in this process."""
+    flags = ["--drop-optimizer"] if drop_optimizer else []
+    assert exporting.main([str(checkpoint), str(out), *flags]) == 0
     return out
 
 
@@ -108,3 +117,18 @@ def hypotheses(output: str) -> dict[int, tuple[float, str]]:
     """Score (base 2) and tokens of each sentence, from what fairseq-generate printed."""
     lines = [line[2:].split("\t") for line in output.splitlines() if line.startswith("H-")]
     return {int(number): (float(score), tokens) for number, score, tokens in lines}
+
+
+def from_pretrained(run: ToyRun) -> Any:
+    """The trained model behind fairseq's interface for raw text."""
+    return TransformerModel.from_pretrained(
+        str(run.checkpoint.parent),
+        checkpoint_file=run.checkpoint.name,
+        data_name_or_path=str(run.data),
+        bpe="sentencepiece",
+        sentencepiece_model=str(run.data / "sentencepiece.model"),
+    )
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
