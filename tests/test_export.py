@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fairseq.checkpoint_utils import load_model_ensemble
 from fairseq.criterions import register_criterion
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import (
@@ -19,6 +20,7 @@ from fairseq.models import (
     register_model,
     register_model_architecture,
 )
+from fairseq.models.roberta import RobertaModel
 from fairseq.models.transformer import TransformerModel
 
 from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
@@ -29,6 +31,7 @@ from lrdrop_fairseq.export import ExportError, export, load, main, plain
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 from tests import toy_run as toy
 from tests.toy import make_sample, make_trainer
+from tests.toy_sentences import HEAD, make_sentence_model, make_sentence_task, make_sentences
 
 GENERATE = ("--cpu", "--beam=3", "--max-tokens=400", toy.KEEP_LAST_BATCH)
 
@@ -179,6 +182,23 @@ def test_architectures(arch: str, parent: str) -> None:
     for size in SIZES:
         assert getattr(actual, size, None) == getattr(expected, size, None), size
     assert ARCH_MODEL_REGISTRY[parent] in ARCH_MODEL_REGISTRY[arch].__mro__
+
+
+def test_sentence_model(tmp_path: Path) -> None:
+    """The parent answers the same with it, its classification head included."""
+    model = make_sentence_model("lr_drop_roberta_base", task := make_sentence_task()).eval()
+    options = argparse.Namespace(**vars(model.args), criterion="lr_drop_sentence_prediction")
+    history = [{"criterion_name": "LRDropSentencePredictionCriterion", "num_updates": 1}]
+    history[0] |= {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}}
+    checkpoint = {"model": model.state_dict(), "args": options, "optimizer_history": history}
+    result = export({**checkpoint, "extra_state": {"train_iterator": {"epoch": 1}}})
+    torch.save(result, tmp_path / "plain.pt")
+    (parent,), _ = load_model_ensemble([str(tmp_path / "plain.pt")], task=task)
+    assert type(parent) is RobertaModel
+    net_input = {**make_sentences()["net_input"], "features_only": True}
+    for head in (HEAD, None):
+        expected = model(**net_input, classification_head_name=head)[0]
+        assert torch.equal(parent.eval()(**net_input, classification_head_name=head)[0], expected)
 
 
 @register_model("export_test_parent")
