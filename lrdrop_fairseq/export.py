@@ -5,11 +5,11 @@ bit; training goes on from it with the parent criterion::
 
     python -m lrdrop_fairseq.export CHECKPOINT OUT [--drop-optimizer]
 
-Parameters and optimizer state stay as they are: their names are fairseq's.  Architecture,
-criterion and user-dir are replaced by their parents.  The options become one flat list under
-``args``, as in the checkpoints of every fairseq before 0.10.  Of all formats that one has the most
-readers: any fairseq, and converters such as CTranslate2's.  All values are plain, so that the
-file loads where torch (2.6 and newer) reads nothing else.
+Parameters and optimizer state stay as they are: their names are fairseq's.  Architecture and
+criterion are replaced by their parents, the user-dir by none.  The options become one flat list
+under ``args``, as up to fairseq 0.10: of all formats that one has the most readers, any fairseq
+and converters such as CTranslate2's.  All values are plain, so that torch >= 2.6 loads the file
+with nothing added to its list of safe classes; it does so with no checkpoint that fairseq writes.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ import torch
 from torch import Tensor
 
 from lrdrop_fairseq.average_checkpoints import save
+from lrdrop_fairseq.export_options import (
+    ExportError,
+    flat_options,
+    parent_criterions,
+    replace_architecture,
+    replace_criterion,
+)
 
-_PACKAGE = "lrdrop_fairseq"
-
-# The options of other tools than fairseq-train, whose names may collide with those of training.
-_OTHER_TOOLS = ("common_eval", "generation", "eval_lm", "interactive")
-_REGISTRIES = ("task", "criterion", "optimizer", "lr_scheduler", "scoring", "bpe", "tokenizer")
+# What LR-Drop's criterions log and their parents do not.
 _LOGGED_TERMS = ("hidden_loss", "attention_loss", "output_loss", "task_loss")
-
-
-class ExportError(Exception):
-    """The checkpoint cannot be exported; the message says why and what to do."""
 
 
 def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str, Any]:
@@ -52,143 +51,29 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
             architecture is unknown, or it holds objects that plain fairseq could not load.
     """
     options = flat_options(checkpoint)
-    parents = _replace_architecture(options), _replace_criterion(options)
-    if not any(parents):
+    changed = [replace_architecture(options), replace_criterion(options)]
+    if not any(changed):
         raise ExportError(
-            f"architecture {options['arch']} and criterion {options.get('criterion')} are no "
-            "LR-Drop ones: this is an ordinary checkpoint already"
+            f"architecture {options['arch']} and criterion {options['criterion']} are no LR-Drop "
+            "ones: this is an ordinary checkpoint already"
         )
     options["user_dir"] = None
-    result = {key: value for key, value in checkpoint.items() if key != "cfg"}
-    result["args"] = None  # its place, in front
-    result["optimizer_history"] = _replace_criterion_names(checkpoint["optimizer_history"])
-    result["extra_state"] = dict(checkpoint["extra_state"])
+    result = {key: value for key, value in checkpoint.items() if key not in ("args", "cfg")}
+    extra = result["extra_state"] = dict(checkpoint["extra_state"])
     if drop_optimizer:
-        for owner, names in (
-            (result, ("last_optimizer_state",)),
-            (result["extra_state"], ("ema", "ema_fp32_params")),
-        ):
-            for name in names:
-                owner.pop(name, None)
-    if "metrics" in result["extra_state"]:
-        result["extra_state"]["metrics"] = _without_terms(result["extra_state"]["metrics"])
-    result = {key: plain(value, key) for key, value in result.items()}
-    result["args"] = _readable_as_attributes(plain(options, "args"))
-    return result
-
-
-def flat_options(checkpoint: Any) -> dict[str, Any]:
-    """All options of the training under the names of their flags, whichever way they are kept.
-
-    fairseq <= 0.9 keeps a namespace of them, newer ones a tree with one branch per group; there
-    the branch of an architecture that was chosen on the command line is such a namespace again.
-    """
-    from omegaconf import OmegaConf
-
-    needed = ("model", "optimizer_history", "extra_state")
-    if not isinstance(checkpoint, dict) or any(name not in checkpoint for name in needed):
-        raise ExportError("this is no checkpoint of fairseq-train")
-    if checkpoint.get("args") is not None:
-        return _fields(checkpoint["args"])
-    cfg = checkpoint.get("cfg")
-    if OmegaConf.is_config(cfg):
-        cfg = OmegaConf.to_container(cfg, resolve=True, enum_to_str=True)
-    if not isinstance(cfg, dict) or "model" not in cfg:
-        raise ExportError("this checkpoint does not say what was trained: it has no options")
-    groups = {name: _fields(group) for name, group in cfg.items() if name not in _OTHER_TOOLS}
-    options: dict[str, Any] = {}
-    # Task and model last: they know best what was trained (positions, languages).
-    for name in sorted(groups, key=lambda name: (name == "model", name == "task")):
-        for key, value in groups[name].items():
-            if not key.startswith("_") and (value is not None or key not in options):
-                options[key] = value
-    for name in _REGISTRIES:
-        options[name] = groups.get(name, {}).get("_name")
-    options["arch"] = groups["model"].get("_name")
-    return options
-
-
-def _fields(group: Any) -> dict[str, Any]:
-    """The options of one group; there are none where it is empty or switched off."""
-    if isinstance(group, argparse.Namespace):
-        group = vars(group)
-    return dict(group) if isinstance(group, dict) else {}
-
-
-def _replace_architecture(options: dict[str, Any]) -> bool:
-    """Put the parent's architecture in the place of an LR-Drop one; False where it is none."""
-    from fairseq import models
-
-    name = options.get("arch")
-    if name not in models.ARCH_MODEL_REGISTRY:
-        raise ExportError(
-            f"architecture {name!r} is unknown: pass the --user-dir that it was trained with"
-        )
-    cls = models.ARCH_MODEL_REGISTRY[name]
-    if not _is_ours(cls):
-        return False
-    parent = _parent(cls, models.MODEL_REGISTRY)
-    if parent in models.MODEL_DATACLASS_REGISTRY:
-        raise ExportError(
-            f"{parent}, the parent of {name}, keeps its options in a dataclass: only architectures "
-            "with flags of the command line can be exported"
-        )
-    # Every size that the architecture stands for becomes explicit: the parent's need not have it.
-    arguments = argparse.Namespace(**options)
-    models.ARCH_CONFIG_REGISTRY[name](arguments)
-    options.update(vars(arguments))
-    # The one of the same sizes, if the parent has it; any other does with explicit sizes.
-    names = [parent, *models.ARCH_MODEL_INV_REGISTRY[parent]]
-    configure = models.ARCH_CONFIG_REGISTRY
-    same = [n for n in names if configure.get(n) is configure[name]]
-    options["arch"] = next(n for n in [*same, *names] if n in configure)
-    return True
-
-
-def _replace_criterion(options: dict[str, Any]) -> bool:
-    """The same for the criterion, and drop the flags that LR-Drop added."""
-    from fairseq.criterions import CRITERION_REGISTRY
-
-    name = options.get("criterion")
-    if name not in CRITERION_REGISTRY:
-        raise ExportError(
-            f"criterion {name!r} is unknown: pass the --user-dir that it was trained with"
-        )
-    if not _is_ours(CRITERION_REGISTRY[name]):
-        return False
-    options["criterion"] = _parent(CRITERION_REGISTRY[name], CRITERION_REGISTRY)
-    for key in [key for key in options if key.startswith("lr_drop_")]:
-        del options[key]
-    return True
-
-
-def _is_ours(cls: type) -> bool:
-    """Whether a class is of this plugin, or derives from one that is."""
-    return any(base.__module__.partition(".")[0] == _PACKAGE for base in cls.__mro__)
-
-
-def _parent(cls: type, registry: Mapping[str, type]) -> str:
-    """The name of the first registered base of ``cls`` that has nothing of this plugin in it."""
-    names = {registered: name for name, registered in registry.items()}
-    for base in cls.__mro__:
-        if base in names and not _is_ours(base):
-            return names[base]
-    raise ExportError(f"{cls.__name__} derives from no class that is registered in fairseq")
-
-
-def _replace_criterion_names(history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The history of the training with the class names that fairseq asks for when it resumes."""
-    from fairseq.criterions import CRITERION_REGISTRY
-
-    parents = {
-        cls.__name__: CRITERION_REGISTRY[_parent(cls, CRITERION_REGISTRY)].__name__
-        for cls in CRITERION_REGISTRY.values()
-        if _is_ours(cls)
-    }
-    return [
+        result.pop("last_optimizer_state", None)
+        for name in ("ema", "ema_fp32_params"):
+            extra.pop(name, None)
+    if "metrics" in extra:
+        extra["metrics"] = _without_terms(extra["metrics"])
+    # fairseq resumes with the optimizer only if the criterion is of the class named here.
+    parents = parent_criterions()
+    result["optimizer_history"] = [
         {**entry, "criterion_name": parents.get(entry["criterion_name"], entry["criterion_name"])}
-        for entry in history
+        for entry in checkpoint["optimizer_history"]
     ]
+    result = {key: plain(value, key) for key, value in result.items()}
+    return {"args": _readable_as_attributes(plain(options, "args")), **result}
 
 
 def _without_terms(metrics: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -258,7 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         if options.out.exists() and options.out.samefile(options.checkpoint):
             raise ExportError(f"{options.out} is the checkpoint itself")
-        _register(options.user_dir)
+        if options.user_dir:
+            _import(options.user_dir)
         checkpoint = load(options.checkpoint)
         try:
             exported = export(checkpoint, options.drop_optimizer)
@@ -273,8 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _register(user_dir: str | None) -> None:
-    """Register the plugin's architectures and criterions, and those in ``user_dir``."""
+def _import(user_dir: str) -> None:
     from fairseq.utils import import_user_module
 
     try:

@@ -21,13 +21,18 @@ from fairseq.models import (
     register_model_architecture,
 )
 from fairseq.models.roberta import RobertaModel
-from fairseq.models.transformer import TransformerModel
+from fairseq.models.transformer import (
+    TransformerConfig,
+    TransformerModel,
+    TransformerModelBase,
+)
 
 from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
     LRDropLabelSmoothedCrossEntropyConfig,
     LRDropLabelSmoothedCrossEntropyCriterion,
 )
-from lrdrop_fairseq.export import ExportError, export, load, main, plain
+from lrdrop_fairseq.export import export, load, main, plain
+from lrdrop_fairseq.export_options import ExportError
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 from tests import toy_run as toy
 from tests.toy import make_sample, make_trainer
@@ -226,6 +231,16 @@ def own_small(args: Any) -> None:
     args.encoder_layers = getattr(args, "encoder_layers", 1)
 
 
+@register_model("export_test_tree", dataclass=TransformerConfig)
+class Tree(TransformerModelBase):
+    """An architecture whose options are no flags."""
+
+
+@register_model("export_test_own_tree", dataclass=TransformerConfig)
+class OwnTree(ExposesLayerStates, Tree):
+    """And with LR-Drop."""
+
+
 def test_an_architecture_and_a_criterion_of_ones_own(tmp_path: Path) -> None:
     """Its parent is what it was made of, and not fairseq's Transformer."""
     checkpoint = trained(
@@ -245,16 +260,18 @@ def test_hydra_keeps_its_options_in_a_tree(tmp_path: Path) -> None:
     flat = vars(checkpoint["cfg"]["model"])
     model = {key: flat[key] for key in flat if key.startswith(("_", "encoder", "decoder"))}
     checkpoint["cfg"]["model"] = {**model, "dropout": 0.1, "max_source_positions": 64}
+    checkpoint["cfg"]["job_logging_cfg"] = {"version": 1}
     actual = restored(export(checkpoint))
     for key, value in model.items():
         if key != "_name":
             assert getattr(actual.model, key) == value, key
     for group in ("task", "criterion", "optimizer", "lr_scheduler", "optimization", "dataset"):
         assert actual[group] == expected[group]
+    assert not hasattr(actual.model, "version") and not hasattr(actual.model, "beam")
     assert actual.model.arch == "transformer" and actual.model.max_source_positions == 64
 
 
-def test_options_of_fairseq_before_0_10(tmp_path: Path) -> None:
+def test_options_of_fairseq_0_10(tmp_path: Path) -> None:
     checkpoint = trained(tmp_path / "c.pt")
     expected = export(checkpoint)["args"]
     options = {k: v for k, v in vars(checkpoint["cfg"].pop("model")).items() if k != "_name"}
@@ -297,6 +314,8 @@ def test_errors(tmp_path: Path) -> None:
     refused({**checkpoint, "task_state": {"d": object()}}, "task_state.d holds a object")
     checkpoint["cfg"]["criterion"]["_name"] = "lost"
     refused(checkpoint, "criterion 'lost' is unknown: pass the --user-dir")
+    checkpoint["cfg"]["model"]._name = "export_test_own_tree"
+    refused(checkpoint, "export_test_tree, the parent of .* keeps its options in a dataclass")
     checkpoint["cfg"]["model"]._name = "lost"
     refused(checkpoint, "architecture 'lost' is unknown: pass the --user-dir")
 
