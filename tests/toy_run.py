@@ -25,8 +25,8 @@ NOUNS = {"Hund": "dog", "Katze": "cat", "Frau": "woman", "Kind": "child", "Haus"
 VERBS = {"sieht": "sees", "findet": "finds"}
 ADVERBS = {"schnell": "quickly", "früh": "early", "spät": "late"}
 
-# fairseq 0.12.3 without the plugin drops the last batch unless it is a multiple of this.
-KEEP_LAST_BATCH = "--required-batch-size-multiple=1"
+# The last: fairseq 0.12.3 without the plugin drops the last batch unless it is a multiple of that.
+GENERATE = ("--cpu", "--beam=5", "--max-tokens=400", "--required-batch-size-multiple=1")
 
 # Runs a module as `python -m` does, or a file, and fails if anything of the plugin was imported.
 _WITHOUT_PLUGIN = """
@@ -76,16 +76,17 @@ def write_texts(folder: Path) -> None:
     draw = random.Random(0)
     translations = NOUNS | VERBS | ADVERBS
     for split, count in {"train": 400, "valid": 20, "test": 20}.items():
-        lines: list[tuple[str, str]] = []
-        for _ in range(count):
-            words = [draw.choice(list(kind)) for kind in (NOUNS, VERBS, NOUNS, ADVERBS)]
-            english = [translations[word] for word in words]
-            pair = (" ".join(part[:-1]) + f", {part[-1]}." for part in (words, english))
-            german, translated = pair
-            lines.append((german, translated.capitalize()))
-        for side, language in enumerate(("de", "en")):
-            text = "".join(f"{pair[side]}\n" for pair in lines)
-            (folder / f"{split}.{language}").write_text(text)
+        drawn = [[draw.choice(list(kind)) for kind in (NOUNS, VERBS, NOUNS, ADVERBS)]
+                 for _ in range(count)]  # fmt: skip
+        german = [sentence(words) for words in drawn]
+        english = [sentence([translations[word] for word in words]) for words in drawn]
+        (folder / f"{split}.de").write_text("".join(german))
+        (folder / f"{split}.en").write_text("".join(english))
+
+
+def sentence(words: list[str]) -> str:
+    subject, verb, object_, adverb = words
+    return f"{subject.capitalize()} {verb} {object_}, {adverb}.\n"
 
 
 def prepare(texts: Path, data: Path, *flags: str) -> None:
