@@ -7,7 +7,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 usage() {
     cat <<'USAGE'
 Usage: scripts/evaluate.sh DATA (--checkpoint FILE | --save-dir DIR --average N)
-           [--subset test] [--beam 5] [--output DIR] [-- fairseq-generate flags]
+           [--subset test] [--beam 5] [--compound-split] [--output DIR] [-- fairseq-generate flags]
 
   DATA               data directory made by scripts/prepare.sh
   --checkpoint FILE  the model, or:
@@ -17,6 +17,8 @@ Usage: scripts/evaluate.sh DATA (--checkpoint FILE | --save-dir DIR --average N)
                      DIR/averaged_lastN.pt
   --subset NAME      test (default), test1, ... or valid, as in DATA/prepare.json
   --beam N           beam size (default 5)
+  --compound-split   also the tokenized BLEU of many papers on WMT14 English-German, where a hyphen between
+                     letters is a token of its own on both sides; for pretokenized data
   --output DIR       where the results go (default: FILE without .pt, with .eval):
                        hyp.SUBSET.LANG      one translation a line, in the order of the input
                        ref.SUBSET.LANG      the reference it was scored against
@@ -26,6 +28,7 @@ Sentencepiece data: hypotheses are detokenized; sacreBLEU and chrF against the u
 Pretokenized data: hypotheses and reference are joined from BPE into tokens; tokenized BLEU, for comparison
 with papers, and sacreBLEU and chrF of the hypotheses detokenized by sacremoses, against the original text where
 the data has it, or else against the reference detokenized too.
+sacreBLEU tokenizes as it does for the target language: 13a, but zh for Chinese, ja-mecab for Japanese.
 
 What follows -- goes to fairseq-generate as it is, for example:
   -- --lenpen 0.6          length penalty
@@ -34,7 +37,7 @@ What follows -- goes to fairseq-generate as it is, for example:
 USAGE
 }
 
-data="" checkpoint="" save_dir="" average="" subset=test beam=5 output="" extra=()
+data="" checkpoint="" save_dir="" average="" subset=test beam=5 output="" extra=() score_flags=()
 while (($# > 0)); do
     case "$1" in
         --checkpoint) need_value "$@"; checkpoint="$2"; shift 2 ;;
@@ -42,6 +45,7 @@ while (($# > 0)); do
         --average) need_value "$@"; need_positive "$1" "$2"; average="$2"; shift 2 ;;
         --subset) need_value "$@"; subset="$2"; shift 2 ;;
         --beam) need_value "$@"; need_positive "$1" "$2"; beam="$2"; shift 2 ;;
+        --compound-split) score_flags=(--compound-split); shift ;;
         --output) need_value "$@"; output="$2"; shift 2 ;;
         -h | --help) usage; exit 0 ;;
         --) shift; extra=("$@"); break ;;
@@ -72,7 +76,7 @@ for flag in "${extra[@]}"; do
 done
 
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-languages="$(python "$ROOT/scripts/evaluate_scores.py" check "$data" "$subset")" || exit 1
+languages="$(python "$ROOT/scripts/evaluate_scores.py" check "$data" "$subset" "${score_flags[@]}")" || exit 1
 read -r source_lang target_lang <<<"$languages"
 command -v fairseq-generate >/dev/null ||
     die "fairseq-generate is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
@@ -104,6 +108,6 @@ exec 3>&-
 
 note "scoring"
 python "$ROOT/scripts/evaluate_scores.py" score "$data" "$subset" --generated "$generated" \
-    --checkpoint "$checkpoint" --beam "$beam" --output "$output"
+    --checkpoint "$checkpoint" --beam "$beam" --output "$output" "${score_flags[@]}"
 rm -f -- "$generated" "$messages"
 note "translations and scores are in $output"

@@ -14,7 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluate_text import EvaluationError, detokenize, from_sentencepiece, hypotheses, join_bpe
+from evaluate_text import (
+    EvaluationError,
+    detokenize,
+    from_sentencepiece,
+    hypotheses,
+    join_bpe,
+    split_compounds,
+)
 from prepare_text import TextError, read_lines
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
@@ -30,8 +37,8 @@ class Score:
     details: str  # the metric's own line, with precisions and lengths
 
 
-def describe(data: Path, subset: str) -> dict[str, Any]:
-    """prepare.json of a data directory that has the subset; EvaluationError otherwise."""
+def describe(data: Path, subset: str, compound_split: bool = False) -> dict[str, Any]:
+    """prepare.json of a data directory that can be scored so; EvaluationError otherwise."""
     path = data / "prepare.json"
     if not path.is_file():
         raise EvaluationError(f"{path} does not exist: make the data directory with prepare.sh")
@@ -39,6 +46,11 @@ def describe(data: Path, subset: str) -> dict[str, Any]:
     if subset not in prepared["subsets"]:
         known = ", ".join(prepared["subsets"])
         raise EvaluationError(f"{data} has no subset '{subset}': it has {known}")
+    if compound_split and not prepared["pretokenized"]:
+        raise EvaluationError(
+            f"{data} holds sentencepiece data: --compound-split is for tokens; leave it out"
+        )
+    sacrebleu(prepared["target_lang"])
     return prepared
 
 
@@ -48,35 +60,52 @@ def score(hyp: list[str], ref: list[str], title: str, metric: Any) -> Score:
     return Score(title, result.score, str(metric.get_signature()), str(result))
 
 
+def sacrebleu(language: str) -> BLEU:
+    """BLEU of plain text in a language: tokenization 13a, or the one that its script needs."""
+    try:
+        return BLEU(trg_lang=language)
+    except RuntimeError as error:  # the tokenizers of Japanese and Korean are extras of sacreBLEU
+        raise EvaluationError(f"target language '{language}': {error}") from error
+
+
 def plain_scores(hyp: list[str], ref: list[str], language: str, suffix: str = "") -> list[Score]:
-    """sacreBLEU (tokenization 13a, of Chinese zh) and chrF of plain text."""
-    tokenize = "zh" if language == "zh" else "13a"
+    """sacreBLEU and chrF of plain text."""
     return [
-        score(hyp, ref, f"sacreBLEU{suffix}", BLEU(tokenize=tokenize)),
+        score(hyp, ref, f"sacreBLEU{suffix}", sacrebleu(language)),
         score(hyp, ref, f"chrF{suffix}", CHRF()),
     ]
 
 
 def tokenized_scores(
-    hyp: list[str], ref: list[str], language: str, original: list[str] | None = None
+    hyp: list[str],
+    ref: list[str],
+    language: str,
+    original: list[str] | None = None,
+    compound_split: bool = False,
 ) -> list[Score]:
-    """Tokenized BLEU, then sacreBLEU and chrF of the detokenized translation.
+    """Tokenized BLEU, perhaps with split compounds too; sacreBLEU and chrF of the detokenized text.
 
-    Those are against the `original` reference, or else against the detokenized one.
+    Those two are against the `original` reference, or else against the detokenized one.
     """
     # force: tokens are what is given here on purpose, so no warning about final " ."
-    tokenized = score(hyp, ref, "tokenized BLEU", BLEU(tokenize="none", force=True))
+    tokenized = BLEU(tokenize="none", force=True)
+    scores = [score(hyp, ref, "tokenized BLEU", tokenized)]
+    if compound_split:
+        split = ([split_compounds(line) for line in lines] for lines in (hyp, ref))
+        scores.append(score(*split, "tokenized BLEU, compounds split", tokenized))
     suffix = " (detokenized by sacremoses)"
     if original is None:
         original = detokenize(ref, language)
     else:
         suffix = " (detokenized by sacremoses, against the original text)"
-    return [tokenized, *plain_scores(detokenize(hyp, language), original, language, suffix)]
+    return scores + plain_scores(detokenize(hyp, language), original, language, suffix)
 
 
-def evaluate(data: Path, subset: str, generated: Path) -> tuple[list[str], list[str], list[Score]]:
+def evaluate(
+    data: Path, subset: str, generated: Path, compound_split: bool = False
+) -> tuple[list[str], list[str], list[Score]]:
     """(hypotheses, reference, scores) of what fairseq-generate printed."""
-    prepared = describe(data, subset)
+    prepared = describe(data, subset, compound_split)
     language = prepared["target_lang"]
     ref = list(read_lines(data / "raw" / f"{subset}.{language}"))
     pieces = hypotheses(generated, len(ref))
@@ -87,7 +116,7 @@ def evaluate(data: Path, subset: str, generated: Path) -> tuple[list[str], list[
     if "original" in prepared["subsets"][subset]:
         original = list(read_lines(data / "original" / f"{subset}.{language}"))
     hyp, ref = [join_bpe(line) for line in pieces], [join_bpe(line) for line in ref]
-    return hyp, ref, tokenized_scores(hyp, ref, language, original)
+    return hyp, ref, tokenized_scores(hyp, ref, language, original, compound_split)
 
 
 def write(path: Path, text: str) -> None:
@@ -125,7 +154,9 @@ def report(result: dict[str, Any]) -> str:
 def run_score(options: argparse.Namespace) -> None:
     """Score, write the three files and print the report."""
     prepared = describe(options.data, options.subset)
-    hyp, ref, scores = evaluate(options.data, options.subset, options.generated)
+    hyp, ref, scores = evaluate(
+        options.data, options.subset, options.generated, options.compound_split
+    )
     # Here, because it imports all of fairseq, and an incomplete translation ends in the line above.
     from lrdrop_fairseq.average_checkpoints import parts
 
@@ -156,6 +187,7 @@ def main() -> int:
         command = commands.add_parser(name)
         command.add_argument("data", type=Path)
         command.add_argument("subset")
+        command.add_argument("--compound-split", action="store_true")
         if name == "score":
             command.add_argument("--generated", type=Path, required=True)
             command.add_argument("--checkpoint", type=Path, required=True)
@@ -166,7 +198,7 @@ def main() -> int:
         if options.command == "score":
             run_score(options)
         else:
-            prepared = describe(options.data, options.subset)
+            prepared = describe(options.data, options.subset, options.compound_split)
             print(prepared["source_lang"], prepared["target_lang"])
     except (EvaluationError, TextError, OSError) as error:
         print(f"evaluate.sh: error: {error}", file=sys.stderr)

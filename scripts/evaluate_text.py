@@ -46,6 +46,15 @@ def join_bpe(text: str) -> str:
     return BPE_MARK.sub("", text)
 
 
+def split_compounds(text: str) -> str:
+    """Tokens with the hyphen inside a word as a token: "well-known" is "well ##AT##-##AT## known".
+
+    BLEU then counts each part of a compound, and the hyphen. Of two hyphens around one character
+    only the first is split, as in the script that the published scores were computed with.
+    """
+    return re.sub(r"(\S)-(\S)", r"\1 ##AT##-##AT## \2", text)
+
+
 def from_sentencepiece(data: Path, lines: list[str]) -> list[str]:
     """Plain text from the pieces of the data directory's sentencepiece model."""
     import sentencepiece

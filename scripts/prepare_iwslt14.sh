@@ -16,10 +16,10 @@ Usage: scripts/prepare_iwslt14.sh de-en|en-de|es-en|en-es|... [--sentencepiece] 
 IWSLT14 between English and one of $others, prepared as published results on
 German-English are: Moses tokens with escaped special characters; training pairs with 1 to 175
 tokens a side and at most 1.5 times as many on one as on the other (9 times for Chinese, whose
-tokens are characters); lower case; every 23rd pair for
-validation; dev2010, dev2012 (TEDx; where the archive has it) and tst2010 to tst2012 for test; joint
-BPE of 10,000 merges learned on the training pairs. German-English must have the published sizes:
-160,239, 7,283 and 6,750 pairs, or the run fails. Compare tokenized BLEU.
+tokens are characters); lower case; every 23rd pair for validation; dev2010, dev2012 (TEDx; where the
+archive has it) and tst2010 to tst2012 for test; joint BPE of 10,000 merges learned on the training
+pairs. German-English must have the published sizes: 160,239, 7,283 and 6,750 pairs, or the run
+fails. Compare tokenized BLEU.
 
 Other languages are prepared the same way, but there is no one custom: the Spanish data of
 BERT-fused NMT (Zhu et al., ICLR 2020), whose Transformer baselines R-Drop reports, is cased, not

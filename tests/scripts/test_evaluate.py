@@ -222,6 +222,62 @@ def test_pretokenized_scores(prepared: Path) -> None:
     assert evaluate_text.detokenize(hyp, "en") == ["a blue car.", "", "it's my house."]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "split"),
+    [
+        ("a well-known man", "a well ##AT##-##AT## known man"),
+        ("x-ray-like", "x ##AT##-##AT## ray ##AT##-##AT## like"),
+        ("a-b-c", "a ##AT##-##AT## b-c"),  # as the published script: its matches do not overlap
+        ("- no -- yes -", "- no -- yes -"),
+        ("", ""),
+    ],
+)
+def test_split_compounds(tokens: str, split: str) -> None:
+    assert evaluate_text.split_compounds(tokens) == split
+
+
+def test_compound_split_bleu(prepared: Path) -> None:
+    """Worked out by hand: "a well-known man ." against "a well-paid man .".
+
+    Split, both have 6 tokens: 5 of 6 words match, 3 of 5 pairs ("a well", "well ##AT##-##AT##",
+    "man ."), 1 of 4 triples and none of the 3 of length 4, which the exponential smoothing of
+    sacreBLEU counts as half a match. Unsplit, 3 of 4 words match and 1 of 3 pairs.
+    """
+    (prepared / "raw" / "test.en").write_text("\n\na well-paid man .\n")
+    lines = ["H-0\t0\t", "H-1\t0\t", "H-2\t0\ta well-@@ known man ."]
+    generated = write_generated(prepared, lines)
+    scores = evaluate_scores.evaluate(prepared, "test", generated, compound_split=True)[2]
+    assert [score.title.split(" (")[0] for score in scores] == [
+        "tokenized BLEU",
+        "tokenized BLEU, compounds split",
+        "sacreBLEU",
+        "chrF",
+    ]
+    expected = 100 * (5 / 6 * 3 / 5 * 1 / 4 * (1 / 2) / 3) ** 0.25
+    assert scores[1].value == pytest.approx(expected)
+    assert "tok:none" in scores[1].signature
+    assert "83.3/60.0/25.0/16.7" in scores[1].details and "75.0/33.3/" in scores[0].details
+    assert len(evaluate_scores.evaluate(prepared, "test", generated)[2]) == 3
+
+
+def test_chinese_is_scored_by_characters(prepared: Path) -> None:
+    """By the spaces of the text, 13a would see one wrong word in each sentence; zh sees one
+    wrong character: of 6 characters, 5 match."""
+    contents: dict[str, Any] = json.loads((prepared / "prepare.json").read_text())
+    (prepared / "prepare.json").write_text(json.dumps({**contents, "target_lang": "zh"}))
+    (prepared / "raw" / "test.zh").write_text("我 喜欢 大 房子\n\n\n")
+    lines = ["H-0\t0\t我 喜欢 小 房@@ 子", "H-1\t0\t", "H-2\t0\t"]
+    _, _, scores = evaluate_scores.evaluate(prepared, "test", write_generated(prepared, lines))
+    assert "tok:zh" in scores[1].signature and "83.3/" in scores[1].details
+
+
+def test_refuses_what_cannot_be_scored_before_it_translates(prepared: Path) -> None:
+    contents: dict[str, Any] = json.loads((prepared / "prepare.json").read_text())
+    (prepared / "prepare.json").write_text(json.dumps({**contents, "pretokenized": False}))
+    split = run("evaluate.sh", prepared, "--checkpoint", "c.pt", "--compound-split")
+    assert split.returncode == 1 and "--compound-split is for tokens" in split.stderr
+
+
 def test_sentencepiece_scores_are_of_plain_text(prepared: Path) -> None:
     """Pieces become the text again, which equals the untouched reference: both scores are 100."""
     import sentencepiece
