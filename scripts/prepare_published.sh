@@ -82,6 +82,7 @@ open_work() {
     fi
     work="$output.work"
     archives="$work/archives"
+    command -v flock >/dev/null || die "no flock on PATH; install util-linux (Debian, Ubuntu: apt-get install util-linux)"
     mkdir -p -- "$work"
     exec {work_lock}>"$work/lock"
     flock --nonblock "$work_lock" || die "another run is at work in $work"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import random
@@ -289,6 +290,16 @@ def test_another_command_starts_afresh_and_a_finished_output_is_kept(
     assert "get iwslt14" not in said
     runner.checked(*command, "--force")
     assert "--force" in lines(runner.folder / "data" / "arguments")
+
+
+def test_two_runs_do_not_work_in_one_folder(runner: Runner, archives: Path) -> None:
+    work = runner.folder / "data.work"
+    work.mkdir()
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = runner.refused(SCRIPT, "de-en", "--from-dir", archives, "--output", "data")
+    assert "another run is at work in" in said
+    assert [path.name for path in work.iterdir()] == ["lock"]
 
 
 def test_sentencepiece_vocabulary_of_ten_thousand(runner: Runner, tmp_path: Path) -> None:
