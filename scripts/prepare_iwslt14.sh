@@ -22,8 +22,8 @@ pairs. German-English must have the published sizes: 160,239, 7,283 and 6,750 pa
 fails. Compare tokenized BLEU.
 
 Other languages are prepared the same way, but there is no one custom: the Spanish data of
-BERT-fused NMT (Zhu et al., ICLR 2020), whose Transformer baselines R-Drop reports, is cased, not
-cleaned, validated on tst2010 to tst2012 and tested on tst2014, which is in another archive.
+BERT-fused NMT (Zhu et al., ICLR 2020) is cased, not cleaned, validated on tst2010 to tst2012 and
+tested on tst2014, which is in another archive.
 
 END
     published_options

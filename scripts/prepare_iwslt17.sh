@@ -13,14 +13,14 @@ usage() {
 Usage: scripts/prepare_iwslt17.sh fr-en|en-fr|zh-en|en-zh|de-en|en-de [--sentencepiece]
            [--output DIR] [--cache DIR] [--from-dir DIR] [--workers N] [--force]
 
-IWSLT17 between English and one of $others, prepared as the data of BERT-fused NMT (Zhu et al.,
-ICLR 2020), whose Transformer baselines R-Drop reports: all training pairs, cased; Moses'
-normalized punctuation and tokens, special characters not escaped; tst2013 to tst2015 for
-validation, tst2017 (sacreBLEU's iwslt17) for test; joint BPE of 10,000 merges. Compare sacreBLEU
-of the detokenized translation, which evaluate.sh scores against the original text.
+IWSLT17 between English and one of $others, prepared as by the script that the authors of BERT-fused
+NMT (Zhu et al., ICLR 2020) published: all training pairs, cased; Moses' normalized punctuation and
+tokens, special characters not escaped; tst2013 to tst2015 for validation, tst2017 (sacreBLEU's
+iwslt17) for test; joint BPE of 10,000 merges. Compare sacreBLEU of the detokenized translation,
+which evaluate.sh scores against the original text.
 
 Chinese is tokenized into characters, because it must be written without spaces to be scored, and
-so nothing depends on a word segmenter. The published data was segmented by jieba.
+so nothing depends on a word segmenter. Their script has words, segmented by jieba.
 
 END
     published_options
