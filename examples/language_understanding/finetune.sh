@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# Fine-tunes a RoBERTa checkpoint on one GLUE task with several seeds: plain, with R-Drop or with LR-Drop.
+set -euo pipefail
+HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
+source "$HERE/../../scripts/common.sh"
+
+usage() {
+    cat <<'USAGE'
+Usage: examples/language_understanding/finetune.sh TASK DATA --model FILE --arch ARCH --method METHOD
+           --save-dir DIR [--seeds 1,2,3,4,5] [-- fairseq-train flags]
+
+  TASK             CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE
+  DATA             the --output of prepare_glue.sh, which has DATA/TASK
+  --model FILE     the pretrained checkpoint: model.pt of the public roberta.base or roberta.large
+  --arch ARCH      lr_drop_roberta_base or lr_drop_roberta_large, as FILE needs it
+  --method METHOD  plain    cross entropy (STS-B: mean squared error)
+                   rdrop    R-Drop: LR-Drop's output term alone
+                   lrdrop   LR-Drop: hidden, attention and output terms
+  --save-dir DIR   DIR/seedN gets checkpoint_best.pt (by the task's own metric on the validation set), train.log
+                   and finetune.json (what is fine-tuned there)
+  --seeds LIST     one run after the other for each (default 1,2,3,4,5)
+
+A seed that is finished is skipped; one that was interrupted goes on from its checkpoint_last.pt, which is
+written after each epoch. Learning rate, batch size, updates and warm-up are those of tasks.tsv.
+
+What follows -- goes to fairseq-train as it is and overrules the rest. Examples:
+  -- --batch-size 8 --update-freq 2                same batch, half the memory
+  -- --lr-drop-output-weight 1.0                   another weight for a term of the loss
+  -- --save-interval-updates 1000 --keep-interval-updates 1   a point to resume from within long epochs
+USAGE
+}
+
+task="" data="" model="" arch="" method="" save_dir="" seeds=1,2,3,4,5 extra=()
+while (($# > 0)); do
+    case "$1" in
+        --model) need_value "$@"; model="$2"; shift 2 ;;
+        --arch) need_value "$@"; arch="$2"; shift 2 ;;
+        --method) need_value "$@"; method="$2"; shift 2 ;;
+        --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
+        --seeds) need_value "$@"; seeds="$2"; shift 2 ;;
+        -h | --help) usage; exit 0 ;;
+        --) shift; extra=("$@"); break ;;
+        -*) usage_error "unknown option $1 (flags for fairseq-train go after --)" ;;
+        *)
+            if [[ -z "$task" ]]; then task="$1"
+            elif [[ -z "$data" ]]; then data="$1"
+            else usage_error "one task and one data directory only: '$task' '$data', then '$1'"; fi
+            shift
+            ;;
+    esac
+done
+if [[ -z "$task" ]]; then usage_error "no task given"; fi
+if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
+if [[ -z "$model" ]]; then usage_error "--model is missing"; fi
+if [[ -z "$arch" ]]; then usage_error "--arch is missing"; fi
+if [[ -z "$method" ]]; then usage_error "--method is missing"; fi
+if [[ -z "$save_dir" ]]; then usage_error "--save-dir is missing"; fi
+[[ "$seeds" =~ ^[0-9]+(,[0-9]+)*$ ]] || usage_error "--seeds is a list of numbers as 1,2,3, not '$seeds'"
+for flag in "${extra[@]}"; do
+    if [[ "$flag" =~ ^--(save-dir|seed|arch|criterion|restore-file|finetune-from-model)(=|$) ]]; then
+        usage_error "${flag%%=*} does not go after --: give --save-dir, --seeds, --arch, --method or --model before it"
+    fi
+done
+
+command -v fairseq-train >/dev/null ||
+    die "fairseq-train is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
+settings="$(python "$HERE/glue_tasks.py" "$task")" || exit 1
+read -r classes metric lr batch_size total_updates warmup_updates <<<"$settings"
+[[ -f "$data/$task/prepare.json" ]] ||
+    die "$data/$task/prepare.json does not exist: make the data with prepare_glue.sh $task --output $data"
+[[ -f "$model" ]] || die "$model does not exist: it is the pretrained checkpoint, model.pt of roberta.base or roberta.large"
+
+# <s> first sentence </s> </s> second sentence </s>, as RoBERTa was pretrained. What is longer than its 512
+# positions is cut, so that every example counts.
+task_flags=(--task sentence_prediction --num-classes "$classes" --init-token 0 --separator-token 2)
+task_flags+=(--max-positions 512 --shorten-method truncate)
+
+# Every method uses an lr_drop_* architecture: without LR-Drop's criterion it is fairseq's own.
+model_flags=(--arch "$arch" --dropout 0.1 --attention-dropout 0.1)
+
+case "$method" in
+    plain) loss_flags=(--criterion sentence_prediction) ;;
+    rdrop)
+        loss_flags=(--criterion lr_drop_sentence_prediction)
+        loss_flags+=(--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0)
+        ;;
+    lrdrop) loss_flags=(--criterion lr_drop_sentence_prediction) ;;
+    *) usage_error "--method is plain, rdrop or lrdrop, not '$method'" ;;
+esac
+if ((classes == 1)); then loss_flags+=(--regression-target); fi
+
+# The best checkpoint is that of the epoch with the best value of the task's metric, which fairseq rounds to a
+# tenth of a percent; of equal ones the last.
+if [[ "$metric" != accuracy ]]; then loss_flags+=("--report-${metric//_/-}"); fi
+best_flags=(--best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric)
+
+# fairseq's published optimizer for RoBERTa on GLUE; learning rate and schedule of R-Drop (tasks.tsv).
+optimizer_flags=(--optimizer adam --adam-betas "(0.9, 0.98)" --adam-eps 1e-06 --weight-decay 0.1 --clip-norm 0.0)
+schedule_flags=(--lr "$lr" --lr-scheduler polynomial_decay --warmup-updates "$warmup_updates")
+schedule_flags+=(--total-num-update "$total_updates" --max-update "$total_updates")
+
+# fairseq's: a batch of long examples is smaller, so that it fits into memory.
+batch_flags=(--batch-size "$batch_size" --max-tokens 4400 --required-batch-size-multiple 1)
+
+# One process: these batch sizes are those of one device, and fairseq's criterion cannot add up the
+# predictions that its metrics are made of over several.
+device_flags=(--distributed-world-size 1)
+cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
+if [[ "$cuda" == True ]]; then
+    device_flags+=(--fp16 --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128)
+else
+    note "no CUDA device: fine-tuning in float32 on the CPU, where a public checkpoint takes very long"
+fi
+
+# A progress bar for a person; plain lines where the output goes to a file or another program.
+if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
+log_flags=(--log-format "$log_format" --log-interval 100)
+
+# A run is in the background so that a signal sent to this script reaches it.
+child=""
+stop() {
+    trap - TERM INT
+    if [[ -n "$child" ]]; then kill -TERM "$child" 2>/dev/null || true; wait "$child" || true; fi
+    exit "$1"
+}
+trap 'stop 143' TERM
+trap 'stop 130' INT
+
+IFS=',' read -r -a seed_list <<<"$seeds"
+for seed in "${seed_list[@]}"; do
+    folder="$save_dir/seed$seed"
+    state="$(python "$HERE/glue_run.py" begin "$folder" --task "$task" --method "$method" --arch "$arch" \
+        --seed "$seed" --flags "${extra[*]}")" || exit 1
+    case "$state" in
+        finished) note "$task, $method, seed $seed is finished: $folder"; continue ;;
+        resume) note "$task, $method, seed $seed: resuming from $folder/checkpoint_last.pt" ;;
+        *) note "$task, $method, seed $seed: starting from $model" ;;
+    esac
+    # --finetune-from-model counts only where there is no checkpoint_last.pt.
+    command_line=(
+        fairseq-train "$data/$task" --user-dir "$ROOT/lrdrop_fairseq" --seed "$seed"
+        "${task_flags[@]}" "${model_flags[@]}" --finetune-from-model "$model" "${loss_flags[@]}"
+        "${optimizer_flags[@]}" "${schedule_flags[@]}" "${batch_flags[@]}" "${device_flags[@]}"
+        --save-dir "$folder" --no-epoch-checkpoints "${best_flags[@]}" "${log_flags[@]}" "${extra[@]}"
+    )
+    note "command: $(printf '%q ' "${command_line[@]}")"
+    "${command_line[@]}" > >(exec tee -a -i -- "$folder/train.log") &
+    child=$!
+    wait "$child" || die "fine-tuning failed; what it said is above and in $folder/train.log"
+    child=""
+    python "$HERE/glue_run.py" finish "$folder"
+    note "$task, $method, seed $seed: finished, $folder/checkpoint_best.pt"
+done

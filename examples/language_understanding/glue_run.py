@@ -1,0 +1,121 @@
+"""Keeps SEED_DIR/finetune.json: what is fine-tuned there, and whether it is finished.
+
+    python glue_run.py begin SEED_DIR --task T --method M --arch A --seed N [--flags "..."]
+    python glue_run.py finish SEED_DIR
+
+Used by finetune.sh.  ``begin`` prints "finished", "resume" or "start", or refuses a folder where
+something else was fine-tuned.  ``finish`` takes the optimizer's state out of checkpoint_best.pt,
+which makes it a third as large, and deletes checkpoint_last.pt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from glue_tasks import GlueError
+
+BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """finetune.json of a folder; GlueError when there is none, or it is damaged."""
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise GlueError(f"{path} does not exist: fine-tune with finetune.sh") from error
+    except ValueError as error:
+        raise GlueError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise GlueError(f"{path}: a JSON object was expected")
+    return record
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write finetune.json, which appears only when it is complete."""
+    aside = folder / f"{RECORD}.part"
+    aside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(aside, folder / RECORD)
+
+
+def begin(folder: Path, wanted: dict[str, Any]) -> str:
+    """State of the folder: "finished", "resume" or "start"; GlueError if it holds another run."""
+    if not (folder / RECORD).is_file():
+        if (folder / LAST).is_file():
+            raise GlueError(
+                f"{folder} holds a {LAST} but no {RECORD}, so it is not known what was trained "
+                "there: give another --save-dir"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_record(folder, {**wanted, "finished": False})
+        return "start"
+    record = read_record(folder)
+    differ = [
+        f"{key} {record.get(key)!r} there, {value!r} now"
+        for key, value in wanted.items()
+        if record.get(key) != value
+    ]
+    if differ:
+        raise GlueError(
+            f"{folder / RECORD} says that something else was fine-tuned in this folder "
+            f"({'; '.join(differ)}): give another --save-dir, or delete the folder if that run is "
+            "not needed"
+        )
+    if record["finished"]:
+        return "finished"
+    return "resume" if (folder / LAST).is_file() else "start"
+
+
+def finish(folder: Path) -> None:
+    """Keep the best checkpoint alone, without the optimizer's state; GlueError if there is none."""
+    import torch
+    from fairseq import checkpoint_utils
+
+    import lrdrop_fairseq  # noqa: F401  (its repairs, which loading a checkpoint needs)
+
+    best = folder / BEST
+    if not best.is_file():
+        raise GlueError(f"{best} does not exist: no validation gave a score; see train.log there")
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
+    state["last_optimizer_state"] = None
+    aside = folder / f"{BEST}.part"
+    torch.save(state, aside)
+    os.replace(aside, best)
+    updates = state["optimizer_history"][-1]["num_updates"]
+    score = state["extra_state"]["best"]
+    write_record(
+        folder,
+        {**read_record(folder), "finished": True, "best_score": score, "best_update": updates},
+    )
+    (folder / LAST).unlink(missing_ok=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    first = commands.add_parser("begin")
+    first.add_argument("folder", type=Path)
+    for name in ("task", "method", "arch", "flags"):
+        first.add_argument(f"--{name}", required=True)
+    first.add_argument("--seed", type=int, required=True)
+    commands.add_parser("finish").add_argument("folder", type=Path)
+    options = parser.parse_args()
+    try:
+        if options.command == "finish":
+            finish(options.folder)
+        else:
+            wanted = {key: getattr(options, key) for key in ("task", "method", "arch", "seed")}
+            print(begin(options.folder, {**wanted, "flags": options.flags}))
+    except (GlueError, OSError) as error:
+        print(f"finetune.sh: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

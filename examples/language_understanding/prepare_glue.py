@@ -1,0 +1,138 @@
+"""Turns one GLUE task, as distributed, into the directory that fairseq's sentence_prediction reads.
+
+Used by prepare_glue.sh, which downloads, and renames OUTPUT when it is complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from glue_binarize import (
+    DICTIONARY,
+    check_bpe,
+    encode_all,
+    write_indices,
+    write_label_dictionary,
+)
+from glue_files import MSR_TRAIN, TABLES, Example, read_subset
+from glue_tasks import GlueError, Task, read_sizes, read_task
+
+
+def find_folder(raw: Path, task: Task) -> Path:
+    """The folder with the task's files: an archive unpacks into one of its own, or none."""
+    names = (TABLES[task.name][0].file, MSR_TRAIN)
+    for folder in (raw / task.name, raw):
+        if any((folder / name).is_file() for name in names):
+            return folder
+    raise GlueError(f"{raw}: neither {task.name}/{names[0]} nor {names[0]} is in it")
+
+
+def check_sizes(task: Task, sizes: dict[str, int]) -> None:
+    """GlueError where a subset has not the published size."""
+    for subset, expected in read_sizes(task.name).items():
+        if sizes[subset] != expected:
+            raise GlueError(
+                f"{task.name}: {sizes[subset]:,} examples in '{subset}', but {expected:,} are "
+                "published (sizes.tsv): the download is damaged or another version. For data of "
+                "your own in the same layout give --any-size"
+            )
+
+
+def write_labels(output: Path, task: Task, subsets: dict[str, list[Example]]) -> None:
+    """label/: indices and their dictionary, or numbers from 0 to 1 in text."""
+    labelled = {
+        table.subset: [example.label for example in subsets[table.subset]]
+        for table in TABLES[task.name]
+        if table.label
+    }
+    folder = output / "label"
+    if task.regression:
+        folder.mkdir()
+        for subset, labels in labelled.items():
+            text = "".join(f"{float(label) / 5}\n" for label in labels)
+            (folder / f"{subset}.label").write_text(text, encoding="utf-8")
+        return
+    dictionary = write_label_dictionary(folder, task.labels, labelled["train"])
+    for subset, labels in labelled.items():
+        indices = ([dictionary.index(label), dictionary.eos()] for label in labels)
+        write_indices(folder / subset, indices, dictionary)
+
+
+def write_inputs(
+    output: Path, task: Task, subsets: dict[str, list[Example]], bpe: Path, workers: int
+) -> int:
+    """input0/ and, for pairs, input1/; returns the number of unknown symbols."""
+    from fairseq.data import Dictionary
+
+    dictionary = Dictionary.load(str(bpe / DICTIONARY))
+    unknown = 0
+    for number in range(len(TABLES[task.name][0].inputs)):
+        folder = output / f"input{number}"
+        for subset, examples in subsets.items():
+            texts = [example.inputs[number] for example in examples]
+            unknown += write_indices(folder / subset, encode_all(texts, bpe, workers), dictionary)
+        shutil.copyfile(bpe / DICTIONARY, folder / "dict.txt")
+    return unknown
+
+
+def prepare(options: argparse.Namespace) -> dict[str, Any]:
+    """Write the whole directory; returns what prepare.json says of it."""
+    task = read_task(options.task)
+    check_bpe(options.bpe)
+    folder = find_folder(options.raw, task)
+    subsets: dict[str, list[Example]] = {}
+    described: dict[str, Any] = {}
+    for table in TABLES[task.name]:
+        dropped: list[int] = []
+        path, examples = read_subset(task, folder, table, dropped)
+        subsets[table.subset] = examples
+        described[table.subset] = {
+            "file": path.name,
+            "examples": len(examples),
+            "dropped_lines": dropped,
+        }
+    if not options.any_size:
+        check_sizes(task, {subset: len(examples) for subset, examples in subsets.items()})
+    write_labels(options.output, task, subsets)
+    unknown = write_inputs(options.output, task, subsets, options.bpe, options.workers)
+    return {
+        "task": task.name,
+        "subsets": described,
+        "labels": list(task.labels),
+        "sizes_checked": not options.any_size,
+        "unknown_symbols": unknown,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task")
+    parser.add_argument("--raw", type=Path, required=True)
+    parser.add_argument("--bpe", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--any-size", action="store_true")
+    options = parser.parse_args()
+    try:
+        described = prepare(options)
+    except (GlueError, OSError) as error:
+        print(f"prepare_glue.sh: error: {error}", file=sys.stderr)
+        return 1
+    text = json.dumps(described, indent=2)
+    (options.output / "prepare.json").write_text(f"{text}\n", encoding="utf-8")
+    for subset, facts in described["subsets"].items():
+        left_out = len(facts["dropped_lines"])
+        note = f", {left_out} broken lines left out" if left_out else ""
+        print(
+            f"  {subset}: {facts['examples']:,} examples ({facts['file']}{note})", file=sys.stderr
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

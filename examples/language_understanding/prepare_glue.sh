@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# GLUE tasks as they are distributed -> data directories for fairseq's sentence_prediction.
+set -euo pipefail
+HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
+source "$HERE/../../scripts/common.sh"
+
+ALL=(CoLA SST-2 MRPC STS-B QQP MNLI QNLI RTE)
+
+usage() {
+    cat <<'USAGE'
+Usage: examples/language_understanding/prepare_glue.sh TASK...|ALL --output DIR [--cache DIR] [--from-dir DIR]
+           [--workers N] [--any-size] [--force]
+
+  TASK           CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE; ALL for the eight
+  --output DIR   DIR/TASK becomes a data directory: input0, input1 (pairs), label, prepare.json; with the
+                 subsets train, valid and test (no labels); MNLI: valid and test are matched, valid1 and
+                 test1 mismatched
+  --cache DIR    where scripts/download.py keeps what it downloads (default: its own)
+  --from-dir DIR no network: the archives lie here, or folders DIR/TASK with the task's files, or both;
+                 encoder.json, vocab.bpe and dict.txt of GPT-2's BPE too
+  --workers N    processes for BPE (default: the processors, at most 8)
+  --any-size     take data that has not the published number of examples: your own in the same layout
+  --force        replace a DIR/TASK that this script made
+
+A task that is complete is left as it is, so the same command goes on after an interruption.
+USAGE
+}
+
+tasks=() output="" cache="" from_dir="" workers="" any_size=() force=false
+while (($# > 0)); do
+    case "$1" in
+        --output) need_value "$@"; output="$2"; shift 2 ;;
+        --cache) need_value "$@"; cache="$2"; shift 2 ;;
+        --from-dir) need_value "$@"; from_dir="$2"; shift 2 ;;
+        --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
+        --any-size) any_size=(--any-size); shift ;;
+        --force) force=true; shift ;;
+        -h | --help) usage; exit 0 ;;
+        -*) usage_error "unknown option $1" ;;
+        ALL) tasks+=("${ALL[@]}"); shift ;;
+        *)
+            [[ " ${ALL[*]} " == *" $1 "* ]] || usage_error "'$1' is no task: ${ALL[*]}"
+            tasks+=("$1")
+            shift
+            ;;
+    esac
+done
+if ((${#tasks[@]} == 0)); then usage_error "no task given"; fi
+if [[ -z "$output" ]]; then usage_error "--output is missing"; fi
+if [[ -n "$from_dir" && ! -d "$from_dir" ]]; then die "$from_dir is no folder"; fi
+if [[ -z "$workers" ]]; then
+    workers="$(getconf _NPROCESSORS_ONLN)"
+    ((workers <= 8)) || workers=8
+fi
+command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
+
+download=(python "$ROOT/scripts/download.py")
+if [[ -n "$cache" ]]; then download+=(--cache "$cache"); fi
+if [[ -n "$from_dir" ]]; then download+=(--from-dir "$from_dir"); fi
+
+# Everything is made in one folder beside the results, and renamed when it is complete. The process number
+# in its name keeps two runs apart, and shows which folders were left by runs that were killed.
+mkdir -p -- "$output"
+output="$(cd -- "$output" && pwd -P)"
+partial="$output/.prepare-partial.$$"
+trap 'rm -rf -- "$partial"' EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+for leftover in "$output"/.prepare-partial.*; do
+    if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
+        note "removing what an earlier run left: $leftover"
+        rm -rf -- "$leftover"
+    fi
+done
+mkdir -p -- "$partial"
+
+# archives TASK: their names in scripts/archives.json
+archives() {
+    case "$1" in
+        MRPC) printf '%s\n' glue-mrpc-train glue-mrpc-test glue-mrpc-dev-ids ;;
+        *) printf 'glue-%s\n' "${1,,}" ;;
+    esac
+}
+
+# get_bpe: the three files of GPT-2's BPE, once for all tasks
+get_bpe() {
+    bpe="$partial/bpe"
+    if [[ -d "$bpe" ]]; then return; fi
+    mkdir -- "$bpe"
+    if [[ -n "$from_dir" && -f "$from_dir/encoder.json" && -f "$from_dir/vocab.bpe" && -f "$from_dir/dict.txt" ]]; then
+        cp -- "$from_dir/encoder.json" "$from_dir/vocab.bpe" "$from_dir/dict.txt" "$bpe"
+        return
+    fi
+    "${download[@]}" --into "$partial/download" gpt2-bpe-encoder gpt2-bpe-vocab gpt2-bpe-dict
+    cp -- "$partial"/download/gpt2-bpe-*/* "$bpe"
+}
+
+# get_files TASK: the folder with the task's files, in $raw
+get_files() {
+    if [[ -n "$from_dir" && -d "$from_dir/$1" ]]; then
+        raw="$from_dir/$1"
+        return
+    fi
+    local names
+    mapfile -t names < <(archives "$1")
+    "${download[@]}" --into "$partial/download" "${names[@]}"
+    if [[ "$1" != MRPC ]]; then
+        raw="$partial/download/${names[0]}"
+        return
+    fi
+    raw="$partial/download/MRPC"
+    mkdir -- "$raw"
+    cp -- "$partial"/download/glue-mrpc-*/* "$raw"
+}
+
+for task in "${tasks[@]}"; do
+    if [[ -e "$output/$task" ]]; then
+        [[ -f "$output/$task/prepare.json" ]] ||
+            die "$output/$task was not made by this script (it has no prepare.json); choose another --output"
+        if [[ "$force" == false ]]; then
+            note "$output/$task is complete; --force makes it again"
+            continue
+        fi
+    fi
+    note "$task"
+    get_bpe
+    get_files "$task"
+    mkdir -- "$partial/$task"
+    python "$HERE/prepare_glue.py" "$task" --raw "$raw" --bpe "$bpe" --output "$partial/$task" \
+        --workers "$workers" "${any_size[@]}"
+    if [[ -e "$output/$task" ]]; then mv -- "$output/$task" "$partial/$task.replaced"; fi
+    mv -- "$partial/$task" "$output/$task"
+    rm -rf -- "$partial/download"
+    note "wrote $output/$task"
+done
