@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import GlueError
+from glue_tasks import HERE, GlueError
 
 BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
 
@@ -71,13 +71,19 @@ def begin(folder: Path, wanted: dict[str, Any]) -> str:
     return "resume" if (folder / LAST).is_file() else "start"
 
 
+def load_plugin() -> None:
+    """Import the plugin of this repository: its architectures, and its repairs of fairseq."""
+    from fairseq.utils import import_user_module
+
+    import_user_module(argparse.Namespace(user_dir=str(HERE.parents[1] / "lrdrop_fairseq")))
+
+
 def finish(folder: Path) -> None:
     """Keep the best checkpoint alone, without the optimizer's state; GlueError if there is none."""
     import torch
     from fairseq import checkpoint_utils
 
-    import lrdrop_fairseq  # noqa: F401  (its repairs, which loading a checkpoint needs)
-
+    load_plugin()
     best = folder / BEST
     if not best.is_file():
         raise GlueError(f"{best} does not exist: no validation gave a score; see train.log there")

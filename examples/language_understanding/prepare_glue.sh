@@ -79,6 +79,8 @@ mkdir -p -- "$partial"
 archives() {
     case "$1" in
         MRPC) printf '%s\n' glue-mrpc-train glue-mrpc-test glue-mrpc-dev-ids ;;
+        SST-2) printf 'glue-sst2\n' ;;
+        STS-B) printf 'glue-stsb\n' ;;
         *) printf 'glue-%s\n' "${1,,}" ;;
     esac
 }

@@ -5,7 +5,7 @@
 The sentences are made by a grammar of a few dozen words, so that a very small model learns them in
 seconds.  They stand in for GLUE where a run is to be tried out, and say nothing about language:
 acceptability is word order, and what makes a paraphrase a false or a pair less similar are words
-that occur in no other place.
+that occur in no other place.  A tenth of the labels are wrong, so that methods and seeds differ.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ PLACES = "here there outside today often again".split()
 # Words of the second sentence of a pair that say something else than the first one.
 OTHERS = "never hardly without nobody".split()
 SUBSETS = ("train", "dev", "test")
+NOISE = 0.1  # part of the labels that are wrong
 
 Row = tuple[str, ...]
 
@@ -43,6 +44,11 @@ def changed(words: list[str], count: int, draw: random.Random) -> list[str]:
     return copy
 
 
+def noisy(label: int, draw: random.Random) -> str:
+    """A label of 0 or 1, now and then the wrong one."""
+    return str(1 - label if draw.random() < NOISE else label)
+
+
 def cola(index: int, subset: str, draw: random.Random) -> Row:
     """A line of CoLA: acceptable, or with two neighbouring words in the wrong order."""
     words, label = sentence(draw), draw.randrange(2)
@@ -52,14 +58,14 @@ def cola(index: int, subset: str, draw: random.Random) -> Row:
     text = " ".join(words)
     if subset == "test":
         return (str(index), text)
-    return ("made", str(label), "" if label else "*", text)
+    return ("made", noisy(label, draw), "" if label else "*", text)
 
 
 def mrpc(index: int, subset: str, draw: random.Random) -> Row:
     """A line of MRPC: a paraphrase, or a sentence with one to three other words."""
     words, label = sentence(draw), draw.randrange(2)
     other = changed(words, 0 if label else draw.randint(1, 3), draw)
-    first = str(index) if subset == "test" else str(label)
+    first = str(index) if subset == "test" else noisy(label, draw)
     numbers = (str(2 * index), str(2 * index + 1))
     return (first, *numbers, " ".join(words), " ".join(other))
 
@@ -68,7 +74,8 @@ def stsb(index: int, subset: str, draw: random.Random) -> Row:
     """A line of STS-B: the score falls by 1.25 with each of up to four other words."""
     words, count = sentence(draw), draw.randint(0, 4)
     pair = (" ".join(words), " ".join(changed(words, count, draw)))
-    score = () if subset == "test" else (f"{5 - 1.25 * count:.3f}",)
+    judged = min(5.0, max(0.0, 5 - 1.25 * count + draw.gauss(0, 5 * NOISE)))
+    score = () if subset == "test" else (f"{judged:.3f}",)
     return (str(index), "made", "small", "2024", str(index), "none", "none", *pair, *score)
 
 

@@ -1,0 +1,98 @@
+#!/usr/bin/env python
+"""Scores what finetune.sh made, and sums the seeds up.
+
+    evaluate.py score DATA DIR... [--subset valid] [--force]
+    evaluate.py summarize DIR... --output DIR
+
+``score`` runs the best checkpoint of each DIR/seedN on a subset of DATA/TASK and writes, beside the
+checkpoint, predictions.SUBSET.tsv and scores.SUBSET.json.  The metrics are computed from the
+predictions by scikit-learn and SciPy.  Without --subset that is valid, and valid1 for MNLI (its
+mismatched set); test and test1 give predictions alone.
+
+``summarize`` takes all scores under the folders and writes summary.tsv and seeds.png: median,
+extremes and quartiles over seeds for each task and method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from glue_run import read_record
+from glue_tasks import GlueError
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """DIR/seedN in the order of N; GlueError if there are none."""
+    found = [path for path in folder.glob("seed*") if path.name[4:].isdigit()]
+    if not found:
+        raise GlueError(f"{folder}: no seedN in it; it is the --save-dir of finetune.sh")
+    return sorted(found, key=lambda path: int(path.name[4:]))
+
+
+def run_score(options: argparse.Namespace) -> None:
+    """Score the finished seeds; GlueError at the end if others are not finished."""
+    from glue_predict import evaluate_seed
+
+    unfinished = []
+    for folder in (seed for save_dir in options.folders for seed in seed_folders(save_dir)):
+        record = read_record(folder)
+        if not record["finished"]:
+            unfinished.append(str(folder))
+            continue
+        subsets = [options.subset] if options.subset else ["valid"]
+        if record["task"] == "MNLI" and not options.subset:
+            subsets.append("valid1")
+        for subset in subsets:
+            said = evaluate_seed(folder, options.data, subset, options.force)
+            print(f"{record['task']}, {record['method']}, {said}", flush=True)
+    if unfinished:
+        raise GlueError(
+            f"not finished: {', '.join(unfinished)}; give the command of finetune.sh again. "
+            "The others are scored"
+        )
+
+
+def run_summarize(options: argparse.Namespace) -> None:
+    """Print the table; write it and the plot."""
+    from glue_plot import draw, save
+    from glue_summary import as_text, as_tsv, read_scores, rows
+
+    grouped = read_scores(options.folders)
+    table = rows(grouped)
+    options.output.mkdir(parents=True, exist_ok=True)
+    aside = options.output / "summary.tsv.part"
+    aside.write_text(as_tsv(table), encoding="utf-8")
+    aside.replace(options.output / "summary.tsv")
+    save(draw(grouped), options.output / "seeds.png")
+    print(as_text(table))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    score = commands.add_parser("score", help="predictions and scores of every seed")
+    score.add_argument("data", type=Path, help="the --output of prepare_glue.sh")
+    score.add_argument("folders", type=Path, nargs="+", help="the --save-dir of finetune.sh")
+    score.add_argument("--subset")
+    score.add_argument("--force", action="store_true", help="score again what is scored")
+    summarize = commands.add_parser("summarize", help="table and plot over seeds")
+    summarize.add_argument("folders", type=Path, nargs="+", help="folders with scores below them")
+    summarize.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        if options.command == "score":
+            run_score(options)
+        else:
+            run_summarize(options)
+    except (GlueError, OSError) as error:
+        print(f"evaluate.py: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Medians and spreads over seeds, from the scores files that evaluate.py wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from glue_tasks import GlueError, read_tasks
+
+METHODS = ("plain", "rdrop", "lrdrop")
+HEADER = (
+    "task",
+    "subset",
+    "metric",
+    "model",
+    "method",
+    "seeds",
+    "median",
+    "min",
+    "max",
+    "quartiles",
+    "undefined",
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs that differ by their seed alone."""
+
+    task: str
+    subset: str
+    arch: str
+    method: str
+    flags: str  # what was given to finetune.sh after --
+
+
+Grouped = dict[Group, dict[int, dict[str, float | None]]]
+
+
+def read_scores(folders: Iterable[Path]) -> Grouped:
+    """The scores of each seed by group, in the order of tasks.tsv; GlueError if there are none."""
+    grouped: Grouped = {}
+    seen: dict[tuple[Group, int], Path] = {}
+    for folder in folders:
+        paths = sorted(folder.rglob("scores.*.json"))
+        if not paths:
+            raise GlueError(f"{folder}: no scores.*.json in it; run evaluate.py score first")
+        for path in paths:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            group = Group(*(found[key] for key in ("task", "subset", "arch", "method", "flags")))
+            other = seen.setdefault((group, found["seed"]), path)
+            if other != path:
+                raise GlueError(f"{other} and {path} are of the same run and seed: name one folder")
+            grouped.setdefault(group, {})[found["seed"]] = found["scores"]
+    return dict(sorted(grouped.items(), key=lambda item: order(item[0])))
+
+
+def order(group: Group) -> tuple[object, ...]:
+    """Where a group stands in the table and the plot."""
+    place = list(read_tasks()).index(group.task)
+    return (place, group.subset, group.arch, METHODS.index(group.method), group.flags)
+
+
+def titles(groups: Iterable[Group]) -> dict[Group, str]:
+    """A name of each group's method; with its flags where two groups differ by them alone."""
+    groups = list(groups)
+    names = {}
+    for group in groups:
+        like = (group.task, group.subset, group.arch, group.method)
+        twins = [g for g in groups if (g.task, g.subset, g.arch, g.method) == like]
+        names[group] = group.method if len(twins) == 1 else f"{group.method} {group.flags}".strip()
+    return names
+
+
+def rows(grouped: Grouped) -> list[tuple[str, ...]]:
+    """The table's rows, a metric of a group each."""
+    names = titles(grouped)
+    table = []
+    for group, seeds in grouped.items():
+        for metric in next(iter(seeds.values())):
+            all_values = [seed[metric] for seed in seeds.values()]
+            values = [value for value in all_values if value is not None]
+            spread = ["-"] * 4
+            if values:
+                low, median, high = np.percentile(values, [25, 50, 75])
+                spread = [f"{x:.2f}" for x in (median, min(values), max(values))]
+                spread.append(f"{low:.2f} to {high:.2f}" if len(values) > 2 else "-")
+            undefined = str(len(all_values) - len(values))
+            where = (group.task, group.subset, metric, group.arch, names[group])
+            table.append((*where, str(len(all_values)), *spread, undefined))
+    return table
+
+
+def as_text(table: list[tuple[str, ...]]) -> str:
+    """The table for reading, with what its numbers are."""
+    widths = [max(map(len, column)) for column in zip(HEADER, *table)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+        for row in (HEADER, *table)
+    ]
+    lines.insert(1, "-" * max(map(len, lines)))
+    lines += ["", "In percent, over seeds. undefined: seeds whose predictions were all equal, so"]
+    lines.append("that they have no correlation; they are in none of the numbers before it.")
+    if any(row[HEADER.index("seeds")] == "1" for row in table):
+        lines.append("A row of one seed says little: on the small tasks seeds differ by points.")
+    return "\n".join(lines)
+
+
+def as_tsv(table: list[tuple[str, ...]]) -> str:
+    """The table for programs."""
+    return "".join("\t".join(row) + "\n" for row in (HEADER, *table))
