@@ -16,6 +16,7 @@ extremes and quartiles over seeds for each task and method.
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def run_score(options: argparse.Namespace) -> None:
     """Score the finished seeds; GlueError at the end if others are not finished."""
     from glue_predict import evaluate_seed
 
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
     unfinished = []
     for folder in (seed for save_dir in options.folders for seed in seed_folders(save_dir)):
         record = read_record(folder)

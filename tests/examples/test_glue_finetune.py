@@ -1,0 +1,303 @@
+"""finetune.sh: the command of each task and method, what it refuses, and going on after a kill."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fairseq import options
+from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+from fairseq.data import Dictionary
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.models import ARCH_MODEL_REGISTRY
+
+import lrdrop_fairseq  # noqa: F401  registers the architectures and criterions
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "language_understanding"
+SCRIPT = EXAMPLE / "finetune.sh"
+
+sys.path.insert(0, str(EXAMPLE))
+glue_tasks: Any = importlib.import_module("glue_tasks")
+glue_run: Any = importlib.import_module("glue_run")
+small_corpora: Any = importlib.import_module("small_corpora")
+small_model: Any = importlib.import_module("small_model")
+
+SIZES = "--encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64"
+SIZES += " --encoder-attention-heads 2 --max-positions 64"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """As much of prepared data and of a checkpoint as finetune.sh looks at."""
+    folder = tmp_path / "glue data"
+    for name in glue_tasks.read_tasks():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "prepare.json").write_text("{}")
+    (tmp_path / "model.pt").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment whose fairseq-train writes its arguments to $RECORD, one a line, and fails.
+
+    $CUDA says whether there is a GPU.
+    """
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "fairseq-train").write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$RECORD"\nexit 3\n')
+    python = f'*cuda.is_available*) echo "$CUDA" ;;\n*) exec "{sys.executable}" "$@" ;;'
+    (folder / "python").write_text(f'#!/bin/sh\ncase "$*" in\n{python}\nesac\n')
+    for path in folder.iterdir():
+        path.chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "VIRTUAL_ENV": sys.prefix,
+        "RECORD": str(tmp_path / "record"),
+        "CUDA": "False",
+    }
+
+
+def command(data: Path, task: str, method: str, *more: str) -> list[str]:
+    flags = ["--model", str(data.parent / "model.pt"), "--arch", "lr_drop_roberta_base"]
+    flags += ["--method", method, "--save-dir", str(data.parent / "save"), "--seeds", "3"]
+    return [str(SCRIPT), task, str(data), *flags, *more]
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+
+
+def parsed(environment: dict[str, str], arguments: list[str]) -> Any:
+    """fairseq's configuration of the command that finetune.sh gave."""
+    result = run(arguments, environment)
+    assert result.returncode == 1 and "fine-tuning failed" in result.stderr, result.stderr
+    given = Path(environment["RECORD"]).read_text().splitlines()
+    namespace = options.parse_args_and_arch(options.get_training_parser(), given)
+    return convert_namespace_to_omegaconf(namespace)
+
+
+# lr, batch, updates and warm-up of R-Drop's table; the metric of GLUE
+PUBLISHED = {
+    "CoLA": (2, 1e-5, 16, 5336, 320, "mcc"),
+    "SST-2": (2, 1e-5, 32, 20935, 1256, "accuracy"),
+    "MRPC": (2, 1e-5, 16, 2296, 137, "acc_and_f1"),
+    "STS-B": (1, 1e-5, 16, 3598, 214, "pearson_and_spearman"),
+    "QQP": (2, 1e-5, 32, 113272, 28318, "acc_and_f1"),
+    "MNLI": (3, 1e-5, 32, 123873, 7432, "accuracy"),
+    "QNLI": (2, 1e-5, 32, 33112, 1986, "accuracy"),
+    "RTE": (2, 1e-5, 8, 2036, 122, "accuracy"),
+}
+
+
+@pytest.mark.parametrize("task", PUBLISHED)
+def test_each_task(environment: dict[str, str], data: Path, task: str) -> None:
+    """fairseq's own parser takes the command, and the values arrive where they should."""
+    method = {"STS-B": "lrdrop", "QQP": "plain"}.get(task, "rdrop")
+    config = parsed(environment, command(data, task, method))
+    classes, lr, batch, updates, warmup, metric = PUBLISHED[task]
+    assert (config.task.num_classes, config.optimization.lr) == (classes, [lr])
+    assert (config.dataset.batch_size, config.dataset.max_tokens) == (batch, 4400)
+    assert config.optimization.max_update == config.lr_scheduler.total_num_update == updates
+    assert config.lr_scheduler.warmup_updates == warmup
+    assert config.checkpoint.best_checkpoint_metric == metric
+    assert config.checkpoint.maximize_best_checkpoint_metric
+    reports = {name for name, value in config.criterion.items() if "report" in name and value}
+    assert reports == (set() if metric == "accuracy" else {f"report_{metric}"})
+    assert config.criterion.regression_target == config.task.regression_target == (task == "STS-B")
+    assert (config.task.init_token, config.task.separator_token) == (0, 2)
+    assert config.task.data == str(data / task)
+    assert config.checkpoint.finetune_from_model == str(data.parent / "model.pt")
+    assert config.checkpoint.restore_file == "checkpoint_last.pt"
+    assert config.checkpoint.no_epoch_checkpoints and not config.common.fp16
+    assert config.checkpoint.save_dir == str(data.parent / "save" / "seed3")
+    assert config.common.seed == 3
+    expected = {"plain": None, "rdrop": (0.0, 0.0), "lrdrop": (1.0, 1.0)}[method]
+    if expected is None:
+        assert config.criterion._name == "sentence_prediction"
+    else:
+        assert config.criterion._name == "lr_drop_sentence_prediction"
+        weights = config.criterion.lr_drop_hidden_weight, config.criterion.lr_drop_attention_weight
+        assert weights == expected and config.criterion.lr_drop_output_weight > 0
+
+
+def test_extra_flags_come_last_and_fp16_where_there_is_a_gpu(
+    environment: dict[str, str], data: Path
+) -> None:
+    environment["CUDA"] = "True"
+    config = parsed(environment, command(data, "RTE", "plain", "--", "--lr", "3e-5"))
+    assert config.optimization.lr == [3e-5]
+    assert config.common.fp16 and config.common.fp16_init_scale == 4
+    assert config.distributed_training.distributed_world_size == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no task given"),
+        (["RTE"], "no data directory"),
+        (
+            ["RTE", "DATA", "--arch", "a", "--method", "plain", "--save-dir", "s"],
+            "--model is missing",
+        ),
+        (["RTE", "DATA", "MORE"], "one task and one data directory only"),
+        (["RTE", "DATA", "--lr", "1"], "unknown option --lr"),
+        (
+            ["RTE", "D", "--model", "m", "--arch", "a", "--method", "plain", "--save-dir", "s"]
+            + ["--seeds", "1,,2"],
+            "--seeds is a list",
+        ),
+        (
+            ["RTE", "D", "--model", "m", "--arch", "a", "--method", "plain", "--save-dir", "s"]
+            + ["--", "--seed=4"],
+            "--seed does not go after --",
+        ),
+    ],
+)
+def test_refuses_bad_arguments(
+    environment: dict[str, str], arguments: list[str], message: str
+) -> None:
+    result = run([str(SCRIPT), *arguments], environment)
+    assert result.returncode == 2
+    assert message in result.stderr and "Usage: examples/language" in result.stderr
+
+
+def test_refuses_what_is_not_there(environment: dict[str, str], data: Path) -> None:
+    unknown = run(command(data, "WNLI", "plain"), environment)
+    assert unknown.returncode == 1 and "'WNLI' is no task: CoLA, SST-2" in unknown.stderr
+    (data / "RTE" / "prepare.json").unlink()
+    missing = run(command(data, "RTE", "plain"), environment)
+    assert missing.returncode == 1 and "prepare_glue.sh RTE" in missing.stderr
+    (data.parent / "model.pt").unlink()
+    no_model = run(command(data, "CoLA", "plain"), environment)
+    assert no_model.returncode == 1 and "pretrained checkpoint" in no_model.stderr
+    assert not Path(environment["RECORD"]).exists()
+
+
+RUN = {"task": "RTE", "method": "plain", "arch": "a", "seed": 1, "flags": ""}
+
+
+def test_a_folder_holds_one_run(tmp_path: Path) -> None:
+    folder = tmp_path / "seed1"
+    assert glue_run.begin(folder, RUN) == "start"
+    assert glue_run.begin(folder, RUN) == "start"
+    (folder / "checkpoint_last.pt").write_bytes(b"")
+    assert glue_run.begin(folder, RUN) == "resume"
+    for key, other in {"method": "lrdrop", "flags": "--lr 1", "task": "CoLA"}.items():
+        with pytest.raises(glue_tasks.GlueError, match=re.escape(f"{key} {RUN[key]!r} there")):
+            glue_run.begin(folder, {**RUN, key: other})
+    (folder / "finetune.json").unlink()
+    with pytest.raises(glue_tasks.GlueError, match="not known what was trained"):
+        glue_run.begin(folder, RUN)
+
+
+def test_finish_needs_a_best_checkpoint(tmp_path: Path) -> None:
+    glue_run.begin(tmp_path / "seed1", RUN)
+    with pytest.raises(glue_tasks.GlueError, match=r"checkpoint_best.pt does not exist"):
+        glue_run.finish(tmp_path / "seed1")
+    assert glue_run.begin(tmp_path / "seed1", RUN) == "start"
+
+
+def test_small_checkpoint_loads_as_a_public_one(tmp_path: Path) -> None:
+    """Old names and arguments come back as fairseq's of today, the values unchanged."""
+    small_corpora.write_bpe(tmp_path)
+    checkpoint = small_model.make_checkpoint(tmp_path / "dict.txt")
+    assert any(name.endswith("self_attn.in_proj_weight") for name in checkpoint["model"])
+    assert all(name.startswith("decoder.") for name in checkpoint["model"])
+    torch.save(checkpoint, tmp_path / "model.pt")
+    state = load_checkpoint_to_cpu(str(tmp_path / "model.pt"))
+    words = Dictionary.load(str(tmp_path / "dict.txt"))
+    words.add_symbol("<mask>")
+    task = Namespace(source_dictionary=words, max_positions=lambda: 64)
+    model = ARCH_MODEL_REGISTRY["lr_drop_roberta"].build_model(checkpoint["args"], task)
+    embeddings = checkpoint["model"]["decoder.sentence_encoder.embed_tokens.weight"]
+    assert not torch.equal(model.encoder.sentence_encoder.embed_tokens.weight, embeddings)
+    model.load_state_dict(state["model"], strict=True)
+    assert torch.equal(model.encoder.sentence_encoder.embed_tokens.weight, embeddings)
+    joint = checkpoint["model"]["decoder.sentence_encoder.layers.1.self_attn.in_proj_weight"]
+    attention = model.encoder.sentence_encoder.layers[1].self_attn
+    parts = [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
+    assert torch.equal(torch.cat(parts), joint)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with MRPC in small, prepared, and a small model."""
+    folder = tmp_path_factory.mktemp("small")
+    small_corpora.write_task(folder / "raw", "MRPC", 160, 1)
+    small_corpora.write_bpe(folder / "raw")
+    prepare = [str(EXAMPLE / "prepare_glue.sh"), "MRPC", "--from-dir", str(folder / "raw")]
+    prepare += ["--output", str(folder / "data"), "--any-size", "--workers", "1"]
+    subprocess.run(prepare, env=real_environment(), check=True, capture_output=True)
+    assert small_model.main([str(folder / "raw" / "dict.txt"), str(folder / "model.pt")]) == 0
+    return folder
+
+
+def real_environment() -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    fixed = {"VIRTUAL_ENV": sys.prefix, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore", **fixed}
+
+
+def finetune(small: Path, save_dir: str) -> list[str]:
+    flags = ["--model", str(small / "model.pt"), "--arch", "lr_drop_roberta", "--seeds", "2"]
+    flags += ["--method", "lrdrop", "--save-dir", str(small / save_dir), "--", *SIZES.split()]
+    flags += ["--lr", "0.003", "--max-update", "150", "--batch-size", "16", "--log-interval", "10"]
+    return [str(SCRIPT), "MRPC", str(small / "data"), *flags]
+
+
+def test_goes_on_after_a_kill_and_ends_as_without(small: Path) -> None:
+    """Killed after its first checkpoint: the signal reaches fairseq, nothing is finished; the
+    same command resumes and gives the parameters of an uninterrupted run to the last bit."""
+    folder = small / "killed" / "seed2"
+    process = subprocess.Popen(
+        finetune(small, "killed"), env=real_environment(), stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    while not (folder / "checkpoint_last.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143, process.communicate()
+    assert not json.loads((folder / "finetune.json").read_text())["finished"]
+
+    resumed = run(finetune(small, "killed"), real_environment())
+    assert resumed.returncode == 0, resumed.stderr[-3000:]
+    assert "resuming from" in resumed.stderr
+    log = (folder / "train.log").read_text()
+    assert log.count("loading pretrained model from") == 1
+    assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch [2-9]", log)
+
+    whole = run(finetune(small, "whole"), real_environment())
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    states = [
+        load_checkpoint_to_cpu(str(small / name / "seed2" / "checkpoint_best.pt"))
+        for name in ("killed", "whole")
+    ]
+    one, other = (state["model"] for state in states)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    records = [
+        json.loads((small / name / "seed2" / "finetune.json").read_text())
+        for name in ("killed", "whole")
+    ]
+    assert records[0] == records[1] and records[0]["finished"]
+
+    # Small on disk, and a finished seed is left alone.
+    assert states[0]["last_optimizer_state"] is None
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"checkpoint_best.pt", "finetune.json", "train.log"}
+    again = run(finetune(small, "killed"), real_environment())
+    assert again.returncode == 0 and "seed 2 is finished" in again.stderr
+    assert (folder / "train.log").read_text() == log
