@@ -76,6 +76,30 @@ def translation(script: str, direction: str, method: str) -> Recipe:
     return Recipe(command, config, overrides, lambda folder: translation_data(folder, data))
 
 
+def glue_data(folder: Path) -> None:
+    """As much of prepared data and of a checkpoint as finetune.sh looks at."""
+    for task in GLUE.values():
+        (folder / "data" / "glue" / task).mkdir(parents=True)
+        (folder / "data" / "glue" / task / "prepare.json").write_text("{}")
+    (folder / ROBERTA).parent.mkdir(parents=True)
+    (folder / ROBERTA).write_bytes(b"")
+
+
+GLUE = {"cola": "CoLA", "sst_2": "SST-2", "mrpc": "MRPC", "sts_b": "STS-B", "qqp": "QQP"}
+GLUE |= {"mnli": "MNLI", "qnli": "QNLI", "rte": "RTE"}
+ROBERTA = "models/model-roberta.base/roberta.base/model.pt"
+
+
+def glue(name: str, method: str) -> Recipe:
+    """A task of examples/language_understanding."""
+    task = GLUE[name]
+    command = f"language_understanding/finetune.sh {task} data/glue --model {ROBERTA}"
+    command += f" --arch lr_drop_roberta_base --method {method} --seeds 1"
+    command += f" --save-dir checkpoints/glue/{task}/{method}"
+    overrides = [] if method == "lrdrop" else [f"method={method}"]
+    return Recipe(command, f"language_understanding/{name}", overrides, glue_data)
+
+
 RECIPES = [
     *(translation("iwslt14_en_de", "de-en", method) for method in ("plain", "rdrop", "lrdrop")),
     translation("iwslt14_en_de", "en-de", "lrdrop"),
@@ -88,6 +112,8 @@ RECIPES = [
     translation("wmt14_en_de", "en-de", "lrdrop"),
     translation("wmt14_en_de", "de-en", "plain"),
     translation("wmt14_en_fr", "en-fr", "rdrop"),
+    *(glue(name, "lrdrop") for name in GLUE),
+    *(glue("sts_b", method) for method in ("plain", "rdrop")),
 ]
 
 
