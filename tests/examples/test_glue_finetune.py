@@ -259,18 +259,39 @@ def finetune(small: Path, save_dir: str) -> list[str]:
     return [str(SCRIPT), "MRPC", str(small / "data"), *flags]
 
 
-def test_goes_on_after_a_kill_and_ends_as_without(small: Path) -> None:
+@pytest.fixture(scope="module")
+def whole(small: Path) -> Path:
+    """The folder of an uninterrupted run."""
+    done = run(finetune(small, "whole"), real_environment())
+    assert done.returncode == 0, done.stderr[-3000:]
+    return small / "whole" / "seed2"
+
+
+def same(folder: Path, other: Path) -> bool:
+    """Whether two runs chose the same update and have its parameters, to the last bit."""
+    records = [json.loads((path / "finetune.json").read_text()) for path in (folder, other)]
+    states = [load_checkpoint_to_cpu(str(path / "checkpoint_best.pt")) for path in (folder, other)]
+    one, two = (state["model"] for state in states)
+    results = [
+        (record["finished"], record["best_update"], record["best_score"]) for record in records
+    ]
+    return results[0] == results[1] and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_goes_on_after_a_kill_and_ends_as_without(small: Path, whole: Path) -> None:
     """Killed after its first checkpoint: the signal reaches fairseq, nothing is finished; the
     same command resumes and gives the parameters of an uninterrupted run to the last bit."""
     folder = small / "killed" / "seed2"
     process = subprocess.Popen(
-        finetune(small, "killed"), env=real_environment(), stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        finetune(small, "killed"),
+        env=real_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while not (folder / "checkpoint_last.pt").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    assert process.wait() == 143, process.communicate()
+    assert process.wait() == 143
     assert not json.loads((folder / "finetune.json").read_text())["finished"]
 
     resumed = run(finetune(small, "killed"), real_environment())
@@ -279,25 +300,35 @@ def test_goes_on_after_a_kill_and_ends_as_without(small: Path) -> None:
     log = (folder / "train.log").read_text()
     assert log.count("loading pretrained model from") == 1
     assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch [2-9]", log)
-
-    whole = run(finetune(small, "whole"), real_environment())
-    assert whole.returncode == 0, whole.stderr[-3000:]
-    states = [
-        load_checkpoint_to_cpu(str(small / name / "seed2" / "checkpoint_best.pt"))
-        for name in ("killed", "whole")
-    ]
-    one, other = (state["model"] for state in states)
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    records = [
-        json.loads((small / name / "seed2" / "finetune.json").read_text())
-        for name in ("killed", "whole")
-    ]
-    assert records[0] == records[1] and records[0]["finished"]
+    assert same(folder, whole)
 
     # Small on disk, and a finished seed is left alone.
-    assert states[0]["last_optimizer_state"] is None
+    assert (
+        load_checkpoint_to_cpu(str(folder / "checkpoint_best.pt"))["last_optimizer_state"] is None
+    )
     names = {path.name for path in folder.iterdir()}
     assert names == {"checkpoint_best.pt", "finetune.json", "train.log"}
     again = run(finetune(small, "killed"), real_environment())
     assert again.returncode == 0 and "seed 2 is finished" in again.stderr
     assert (folder / "train.log").read_text() == log
+
+
+def test_yaml_trains_what_the_shell_trains(small: Path, whole: Path) -> None:
+    """With the two commands around it that the README gives."""
+    folder = small / "yaml" / "seed2"
+    described = {"task": "MRPC", "method": "lrdrop", "arch": "lr_drop_roberta", "seed": 2}
+    glue_run.begin(folder, {**described, "flags": ""})
+    sizes = [option.split(" ") for option in SIZES.removeprefix("--").split(" --")]
+    fields = {name.replace("-", "_"): value for name, value in sizes}
+    overrides = [f"++model.{name}={value}" for name, value in fields.items()]
+    overrides += ["model._name=lr_drop_roberta", f"task.max_positions={fields['max_positions']}"]
+    overrides += ["common.seed=2", "common.fp16=false", "common.log_interval=10"]
+    overrides += [f"task.data={small / 'data' / 'MRPC'}", "optimization.lr=[0.003]"]
+    overrides += ["optimization.max_update=150", f"checkpoint.save_dir={folder}"]
+    overrides += [f"checkpoint.finetune_from_model={small / 'model.pt'}"]
+    config = ["--config-dir", str(EXAMPLE / "config"), "--config-name", "mrpc"]
+    command = [sys.executable, "-m", "fairseq_cli.hydra_train", *config, *overrides]
+    done = subprocess.run(command, cwd=ROOT, env=real_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    glue_run.finish(folder)
+    assert same(folder, whole)
