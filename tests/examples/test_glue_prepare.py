@@ -26,9 +26,9 @@ glue_tasks: Any = importlib.import_module("glue_tasks")
 prepare_glue: Any = importlib.import_module("prepare_glue")
 small_corpora: Any = importlib.import_module("small_corpora")
 
-# What is to be read from each file: sentences with unbalanced quotes, a line separator of Unicode,
-# a number, an empty question; and the label.
-A, B, C = 'the "old dog sleeps', "nobody\u2028waits", "the train's 3.5 \u00e9"
+# What is to be read from each file: sentences with an unbalanced quotation mark, a carriage return,
+# a line separator of Unicode, a number, a letter beyond ASCII; and the label.
+A, B, C = 'the "old\rdog sleeps', "nobody\u2028waits", "the train's 3.5 \u00e9"
 PAIRS = {"train": [(A, B, 0), (C, A, 1), (B, C, 0)], "valid": [(B, A, 1)], "test": [(C, B, None)]}
 SUBSETS = {"train": "train", "valid": "dev", "test": "test"}
 HEADERS = {
