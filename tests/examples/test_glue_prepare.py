@@ -230,7 +230,7 @@ def test_mrpc_from_the_original_corpus(bpe: Path, tmp_path: Path) -> None:
 
 def test_qqp_leaves_broken_lines_out_and_says_so(bpe: Path, tmp_path: Path) -> None:
     train = write_task(tmp_path / "raw", "QQP") / "train.tsv"
-    train.write_text(train.read_text() + "7\t8\tbroken\n", encoding="utf-8")
+    train.write_bytes(train.read_bytes() + b"7\t8\tbroken\n")
     described = prepare("QQP", tmp_path / "raw", bpe, tmp_path / "data")
     assert described["subsets"]["train"]["dropped_lines"] == [5]
     assert described["subsets"]["train"]["examples"] == 3
@@ -252,7 +252,8 @@ def test_refuses_broken_files(
 ) -> None:
     """With the file and the line."""
     path = write_task(tmp_path / "raw", task) / name
-    path.write_text(path.read_text(encoding="utf-8").replace(*change), encoding="utf-8")
+    before, after = (text.encode() for text in change)
+    path.write_bytes(path.read_bytes().replace(before, after))
     with pytest.raises(glue_tasks.GlueError, match=message):
         prepare(task, tmp_path / "raw", bpe, tmp_path / "data")
 
