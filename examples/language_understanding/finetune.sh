@@ -103,8 +103,8 @@ schedule_flags+=(--total-num-update "$total_updates" --max-update "$total_update
 # fairseq's: a batch of long examples is smaller, so that it fits into memory.
 batch_flags=(--batch-size "$batch_size" --max-tokens 4400 --required-batch-size-multiple 1)
 
-# One process: these batch sizes are those of one device, and fairseq's criterion cannot add up the
-# predictions that its metrics are made of over several.
+# One process: these batch sizes are those of one device, and over several fairseq's sentence_prediction adds
+# up lists of predictions number by number, which makes the metrics that choose the checkpoint wrong.
 device_flags=(--distributed-world-size 1)
 cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
 if [[ "$cuda" == True ]]; then

@@ -165,6 +165,27 @@ def test_plot_shows_every_seed_and_the_median(tmp_path: Path) -> None:
     assert not (tmp_path / "seeds.part").exists()
 
 
+def test_mnli_is_scored_on_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = []
+    glue_predict: Any = importlib.import_module("glue_predict")
+    monkeypatch.setattr(
+        glue_predict,
+        "evaluate_seed",
+        lambda folder, data, subset, force: scored.append((folder.name, subset)),
+    )
+    for seed in (10, 2):  # in the order of the numbers
+        folder = tmp_path / f"seed{seed}"
+        folder.mkdir()
+        record = {"task": "MNLI", "method": "plain", "finished": True}
+        (folder / "finetune.json").write_text(json.dumps(record))
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "score", "data", str(tmp_path)])
+    assert glue_evaluate.main() == 0
+    both = ["valid", "valid1"]
+    assert scored == [(seed, subset) for seed in ("seed2", "seed10") for subset in both]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", "score", "data", str(tmp_path / "seed2")])
+    assert glue_evaluate.main() == 1  # no seedN in it
+
+
 def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     fixed = {"VIRTUAL_ENV": sys.prefix, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

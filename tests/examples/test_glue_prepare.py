@@ -295,49 +295,82 @@ def run(*arguments: object, table: Path | None = None) -> subprocess.CompletedPr
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_from_archives_to_data(bpe: Path, tmp_path: Path) -> None:
-    """Zip archives and BPE files by the downloader; a repeated run; --force; a truncated one."""
-    made = write_task(tmp_path / "made", "RTE")
-    archives = tmp_path / "archives"
-    archives.mkdir()
-    with zipfile.ZipFile(archives / "RTE.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+MSR_FILES = {
+    "glue-mrpc-train": ("msr_paraphrase_train.txt", ["1\t10\t11\ta\tb", "0\t12\t13\tc\td"]),
+    "glue-mrpc-test": ("msr_paraphrase_test.txt", ["0\t1\t2\te\tf"]),
+}
+
+
+def write_archives(folder: Path, bpe: Path) -> Path:
+    """Archives of RTE, MRPC and BPE in FOLDER/archives; the table that names them."""
+    archives = folder / "archives"
+    made = write_task(folder / "made", "RTE")
+    files = {"glue-rte": "glue/RTE.zip", "glue-mrpc-dev-ids": "glue/mrpc_dev_ids.tsv"}
+    (archives / "glue").mkdir(parents=True)
+    with zipfile.ZipFile(archives / "glue" / "RTE.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(made.iterdir()):
             archive.write(path, f"RTE/{path.name}")
-    entries = {"glue-rte": "glue/RTE.zip"}
-    for name, file in {"encoder": "encoder.json", "vocab": "vocab.bpe", "dict": "dict.txt"}.items():
-        entries[f"gpt2-bpe-{name}"] = f"gpt2_bpe/{file}"
-        (archives / file).write_bytes((bpe / file).read_bytes())
-    table = tmp_path / "archives.json"
-    described = {name: {"file": file, "urls": ["none:"]} for name, file in entries.items()}
-    table.write_text(json.dumps(described))
-    # The files of the BPE lie in a folder of their own, where only the downloader looks.
+    for name, (file, rows) in MSR_FILES.items():
+        text = "\n".join([HEADERS["MRPC"].replace(",", "\t"), *rows, ""])
+        (archives / "glue" / file).write_text(text)
+        files[name] = f"glue/{file}"
+    (archives / "glue" / "mrpc_dev_ids.tsv").write_text("12\t13\n")
     (archives / "gpt2_bpe").mkdir()
-    for file in ("encoder.json", "vocab.bpe", "dict.txt"):
-        (archives / file).rename(archives / "gpt2_bpe" / file)
+    for name, file in {"encoder": "encoder.json", "vocab": "vocab.bpe", "dict": "dict.txt"}.items():
+        files[f"gpt2-bpe-{name}"] = f"gpt2_bpe/{file}"
+        (archives / "gpt2_bpe" / file).write_bytes((bpe / file).read_bytes())
+    table = folder / "archives.json"
+    table.write_text(
+        json.dumps({n: {"file": file, "urls": ["none:"]} for n, file in files.items()})
+    )
+    return table
+
+
+def test_from_archives_to_data(bpe: Path, tmp_path: Path) -> None:
+    """By the downloader; what a killed run left; a repeated run; --force; a truncated archive."""
+    table = write_archives(tmp_path, bpe)
+    archive = tmp_path / "archives" / "glue" / "RTE.zip"
     output = tmp_path / "data with spaces"
-    flags = ("--output", output, "--from-dir", archives, "--workers", 1)
+    flags = ("--output", output, "--from-dir", tmp_path / "archives", "--workers", 1)
+    (output / ".prepare-partial.999999999").mkdir(parents=True)
 
     refused = run("RTE", *flags, table=table)
     assert refused.returncode == 1
     assert "3 examples in 'train', but 2,490 are published" in refused.stderr
     assert not list(output.iterdir())
 
-    done = run("RTE", *flags, "--any-size", table=table)
+    done = run("RTE", "MRPC", *flags, "--any-size", table=table)
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in output.iterdir()] == ["RTE"]
+    assert sorted(path.name for path in output.iterdir()) == ["MRPC", "RTE"]
     assert labels(output / "RTE", "train") == ["entailment", "not_entailment", "entailment"]
+    assert labels(output / "MRPC", "train") == ["1"] and labels(output / "MRPC", "valid") == ["0"]
     written = (output / "RTE" / "prepare.json").stat().st_mtime_ns
 
     again = run("RTE", *flags, "--any-size", table=table)
     assert again.returncode == 0 and "is complete" in again.stderr
     assert (output / "RTE" / "prepare.json").stat().st_mtime_ns == written
 
-    whole = (archives / "RTE.zip").read_bytes()
-    (archives / "RTE.zip").write_bytes(whole[: len(whole) // 2])
+    forced = run("RTE", *flags, "--any-size", "--force", table=table)
+    assert forced.returncode == 0, forced.stderr
+    assert (output / "RTE" / "prepare.json").stat().st_mtime_ns > written
+    written = (output / "RTE" / "prepare.json").stat().st_mtime_ns
+
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     broken = run("RTE", *flags, "--any-size", "--force", table=table)
     assert broken.returncode == 1 and "RTE.zip" in broken.stderr, broken.stderr
-    assert [path.name for path in output.iterdir()] == ["RTE"]
+    assert sorted(path.name for path in output.iterdir()) == ["MRPC", "RTE"]
     assert (output / "RTE" / "prepare.json").stat().st_mtime_ns == written
+
+
+def test_every_archive_is_in_the_table_of_archives(bpe: Path, tmp_path: Path) -> None:
+    """Each task asks the downloader for names that it knows: only the file is not there."""
+    for file in ("encoder.json", "vocab.bpe", "dict.txt"):
+        (tmp_path / file).write_bytes((bpe / file).read_bytes())
+    for task in glue_tasks.read_tasks():
+        result = run(task, "--output", tmp_path / "data", "--from-dir", tmp_path)
+        assert result.returncode == 1
+        assert f"{tmp_path} holds no " in result.stderr, result.stderr
+        assert "can be had from\n  https://dl.fbaipublicfiles.com/" in result.stderr
 
 
 @pytest.mark.parametrize(
