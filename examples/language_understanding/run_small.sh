@@ -32,6 +32,9 @@ while (($# > 0)); do
     esac
 done
 read -r -a task_list <<<"$tasks"
+for task in "${task_list[@]}"; do
+    [[ "$task" =~ ^(CoLA|MRPC|STS-B)$ ]] || usage_error "--tasks has '$task': CoLA, MRPC and STS-B are made"
+done
 
 # Waiting threads sleep instead of spinning: on few cores, another busy process otherwise makes so small a
 # model many times slower. A value that is set already stays.
