@@ -19,7 +19,7 @@ Scores = dict[str, float | None]
 def scores(task: Task, predicted: Sequence[str], labels: Sequence[str]) -> Scores:
     """Each metric of the task; under the name ``task.metric`` what chooses the checkpoint.
 
-    None where a correlation is undefined, because all predictions are equal.
+    None where a correlation is undefined: all predictions are equal, or one is not finite.
     """
     if task.metric == "mcc":
         return {"mcc": 100 * float(matthews_corrcoef(labels, predicted))}
@@ -35,6 +35,8 @@ def scores(task: Task, predicted: Sequence[str], labels: Sequence[str]) -> Score
 
 
 def _correlations(predicted: list[float], labels: list[float]) -> Scores:
+    if not all(map(math.isfinite, predicted)):
+        return {"pearson_and_spearman": None, "pearson": None, "spearman": None}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)
         pearson = 100 * float(pearsonr(predicted, labels)[0])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import fairseq
+import numpy
+import scipy
+import sklearn
 import torch
 from fairseq import checkpoint_utils
 from glue_metrics import scores
@@ -17,7 +20,7 @@ from glue_tasks import GlueError, Task, read_task
 
 BATCH = 32  # sentences at once; changes nothing but the time
 HEAD = "sentence_classification_head"
-VERSIONS = ("torch", "fairseq-fixed", "scikit-learn", "scipy", "numpy")
+LIBRARIES = (torch, fairseq, sklearn, scipy, numpy)
 
 
 @dataclass
@@ -96,7 +99,7 @@ def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
         "scores": values,
         "checkpoint": str(folder / BEST),
         "num_updates": record["best_update"],
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": {library.__name__: library.__version__ for library in LIBRARIES},
     }
     _write(result, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     shown = ", ".join(

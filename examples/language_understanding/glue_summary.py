@@ -102,8 +102,10 @@ def as_text(table: list[tuple[str, ...]]) -> str:
         for row in (HEADER, *table)
     ]
     lines.insert(1, "-" * max(map(len, lines)))
-    lines += ["", "In percent, over seeds. undefined: seeds whose predictions were all equal, so"]
-    lines.append("that they have no correlation; they are in none of the numbers before it.")
+    lines += ["", "In percent, over seeds. undefined: seeds without a correlation, because their"]
+    lines.append(
+        "predictions are all equal or not finite; they are in none of the numbers before it."
+    )
     if any(row[HEADER.index("seeds")] == "1" for row in table):
         lines.append("A row of one seed says little: on the small tasks seeds differ by points.")
     return "\n".join(lines)

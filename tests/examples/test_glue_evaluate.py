@@ -67,8 +67,10 @@ def test_correlations() -> None:
     assert found["pearson_and_spearman"] == pytest.approx((pearson + 80) / 2)
 
 
-def test_equal_predictions_have_no_correlation() -> None:
-    assert set(scores("STS-B", "2 2 2", "1 3 2").values()) == {None}
+@pytest.mark.parametrize("predicted", ["2 2 2", "2 nan 1", "2 inf 1"])
+def test_equal_or_infinite_predictions_have_no_correlation(predicted: str) -> None:
+    found = scores("STS-B", predicted, "1 3 2")
+    assert found == {"pearson_and_spearman": None, "pearson": None, "spearman": None}
 
 
 def test_every_task_gives_what_chooses_its_checkpoint() -> None:
