@@ -1,0 +1,105 @@
+"""Checks what finetune.sh is to train, keeps SAVE_DIR/train.json, and finds the checkpoint.
+
+Prints the architecture and the checkpoint's file ("-" for none), with a tab between them; on
+failure prints what is wrong on standard error and exits with status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import train_record
+from train_record import RecordError
+
+ARCHITECTURES = {768: "lr_drop_bart_base", 1024: "lr_drop_bart_large"}
+PUBLIC = {"bart.base": "lr_drop_bart_base", "bart.large": "lr_drop_bart_large"}
+
+
+def architecture(checkpoint: Path, data: Path, any_size: bool) -> str:
+    """The architecture of a BART checkpoint, by the size of its embeddings.
+
+    Raises RecordError when it is no BART of a public size (unless ``any_size``), or has another
+    vocabulary than the data.
+    """
+    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+
+    import lrdrop_fairseq  # noqa: F401  lets today's torch load fairseq's checkpoints
+
+    try:
+        parameters = load_checkpoint_to_cpu(str(checkpoint))["model"]
+        words, dimension = parameters["encoder.embed_tokens.weight"].shape
+    except Exception as error:  # torch raises a dozen kinds for what is no checkpoint
+        raise RecordError(f"{checkpoint} is no checkpoint of BART: {error!r}") from error
+    with (data / "dict.source.txt").open(encoding="utf-8") as lines:
+        expected = sum(1 for _ in lines) + 4  # <s>, <pad>, </s>, <unk>
+    if words not in (expected, expected + 1):  # BART's last row is <mask>, which is cut off
+        raise RecordError(
+            f"{checkpoint} has {words} embeddings, but the vocabulary of {data} has {expected}: the "
+            "data were prepared with another dict.txt"
+        )
+    if dimension not in ARCHITECTURES and not any_size:
+        raise RecordError(
+            f"{checkpoint} has embeddings of size {dimension}, neither those of bart.base (768) nor "
+            "of bart.large (1024): say what it is after --, as in "
+            f"-- --arch lr_drop_bart --encoder-embed-dim {dimension} --encoder-layers ..."
+        )
+    return ARCHITECTURES.get(dimension, "lr_drop_bart")
+
+
+def find(bart: str, save_dir: Path, data: Path, any_size: bool) -> tuple[str, str]:
+    """(architecture, checkpoint file or "-") of what ``--bart`` names."""
+    if bart == "none":
+        return "lr_drop_bart_base", "-"
+    checkpoint = public_checkpoint(bart) if bart in PUBLIC else Path(bart)
+    if not checkpoint.is_file():
+        raise RecordError(f"--bart {bart}: no such file; or give bart.large, bart.base or none")
+    if bart in PUBLIC:
+        return PUBLIC[bart], str(checkpoint)
+    return architecture(checkpoint, data, any_size), str(checkpoint)
+
+
+def public_checkpoint(name: str) -> Path:
+    """model.pt of bart.base or bart.large, downloaded if it is not there."""
+    from download import default_cache, provide
+    from unpack import ArchiveError
+
+    try:
+        return provide(name, default_cache() / "models") / name / "model.pt"
+    except ArchiveError as error:
+        raise RecordError(f"{error}\n(--bart FILE takes a checkpoint that you have)") from error
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("save_dir", type=Path)
+    parser.add_argument("--bart", required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--any-size", action="store_true")
+    parser.add_argument("--check-only", action="store_true")
+    options = parser.parse_args()
+    try:
+        train_record.languages(options.data)
+        is_file = options.bart not in (*PUBLIC, "none")
+        record: dict[str, object] = {
+            "method": options.method,
+            "bart": str(Path(options.bart).resolve()) if is_file else options.bart,
+            "seed": options.seed,
+            "data": str(options.data.resolve()),
+        }
+        train_record.check(options.save_dir, record)
+        found = find(options.bart, options.save_dir, options.data, options.any_size)
+        if not options.check_only:
+            train_record.keep(options.save_dir, record)
+    except (RecordError, OSError) as error:
+        print(f"finetune.sh: error: {error}", file=sys.stderr)
+        return 1
+    print(*found, sep="\t")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
