@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Summarizes a prepared test set with a checkpoint, or with the average of the last ones, and scores it by ROUGE.
+set -euo pipefail
+HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
+source "$HERE/../../scripts/common.sh"
+
+usage() {
+    cat <<'END'
+Usage: examples/summarization/evaluate.sh DATA (--checkpoint FILE | --save-dir DIR --average N)
+           [--subset test] [--output DIR] [-- fairseq-generate flags]
+
+  DATA               data directory made by examples/summarization/prepare_cnn_dm.sh
+  --checkpoint FILE  the model, or:
+  --save-dir DIR --average N
+                     the average of the N newest epoch checkpoints in DIR (where it has none, of the N
+                     newest update checkpoints), written to DIR/averaged_lastN.pt
+  --subset NAME      test (default) or valid
+  --output DIR       where the results go (default: FILE without .pt, with .eval):
+                       hyp.SUBSET.target    one summary a line, in the order of the input
+                       ref.SUBSET.target    the references, sentences separated by tabs
+                       scores.SUBSET.json   ROUGE-1, -2, -Lsum, with all settings
+
+The summaries are found as BART's and R-Drop's published ones are: beam 4, length penalty 2.0, 55 to 140
+tokens, no trigram twice. What follows -- goes to fairseq-generate as it is and overrules that:
+  -- --beam 6 --lenpen 1.0 --min-len 10 --max-len-b 60     XSum's published settings
+  -- --batch-size 8                                        less memory (default 32 documents at once)
+END
+}
+
+data="" checkpoint="" save_dir="" average="" subset=test output="" extra=()
+while (($# > 0)); do
+    case "$1" in
+        --checkpoint) need_value "$@"; checkpoint="$2"; shift 2 ;;
+        --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
+        --average) need_value "$@"; need_positive "$1" "$2"; average="$2"; shift 2 ;;
+        --subset) need_value "$@"; subset="$2"; shift 2 ;;
+        --output) need_value "$@"; output="$2"; shift 2 ;;
+        -h | --help) usage; exit 0 ;;
+        --) shift; extra=("$@"); break ;;
+        -*) usage_error "unknown option $1 (flags for fairseq-generate go after --)" ;;
+        *)
+            if [[ -n "$data" ]]; then usage_error "one data directory only: '$data', then '$1'"; fi
+            data="$1"
+            shift
+            ;;
+    esac
+done
+if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
+if [[ -n "$checkpoint" ]]; then
+    if [[ -n "$save_dir$average" ]]; then
+        usage_error "either --checkpoint or --save-dir with --average"
+    fi
+elif [[ -z "$save_dir" || -z "$average" ]]; then
+    usage_error "give --checkpoint FILE, or --save-dir DIR with --average N"
+fi
+# These would take the summaries apart, or elsewhere, before they are read here.
+for flag in "${extra[@]}"; do
+    if [[ "$flag" =~ ^--(path|gen-subset)(=|$) ]]; then
+        usage_error "${flag%%=*} cannot be given after --: use --checkpoint, --subset"
+    fi
+    if [[ "$flag" =~ ^--(remove-bpe|post-process|bpe|tokenizer|quiet|nbest|results-path|replace-unk)(=|$) ]]; then
+        usage_error "${flag%%=*} cannot be given: this script reads one raw summary per document"
+    fi
+done
+
+export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+for module in fairseq rouge_score pysbd; do
+    python -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$module'))" ||
+        die "$(command -v python) has no $module; run scripts/install.sh first"
+done
+python "$HERE/evaluate_rouge.py" check "$data" "$subset" || exit 1
+
+if [[ -n "$average" ]]; then
+    checkpoint="$save_dir/averaged_last$average.pt"
+    note "averaging the last $average checkpoints of $save_dir"
+    python -m lrdrop_fairseq.average_checkpoints --save-dir "$save_dir" --last "$average" \
+        --output "$checkpoint"
+elif [[ ! -f "$checkpoint" ]]; then
+    die "$checkpoint: no such checkpoint"
+fi
+
+generation=(--beam 4 --lenpen 2.0 --min-len 55 --max-len-b 140 --no-repeat-ngram-size 3)
+device_flags=()
+if [[ "$(python -c 'import torch; print(torch.cuda.is_available())')" == True ]]; then device_flags=(--fp16); fi
+
+output="${output:-${checkpoint%.pt}.eval}"
+mkdir -p -- "$output"
+generated="$output/generate.$subset.log"
+note "summarizing $subset: ${generation[*]} ${device_flags[*]} ${extra[*]}"
+# fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise
+# is of interest only when it fails.
+messages="$output/generate.$subset.err"
+if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$messages"; fi
+if ! fairseq-generate "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
+    --source-lang source --target-lang target --truncate-source --gen-subset "$subset" \
+    --path "$checkpoint" --batch-size 32 --required-batch-size-multiple 1 \
+    "${generation[@]}" "${device_flags[@]}" "${extra[@]}" >"$generated" 2>&3; then
+    if [[ -f "$messages" ]]; then tail -n 20 -- "$messages" >&2; fi
+    die "fairseq-generate failed; what it wrote is in $output/generate.$subset.*"
+fi
+exec 3>&-
+
+note "scoring"
+python "$HERE/evaluate_rouge.py" score "$data" "$subset" --generated "$generated" \
+    --checkpoint "$checkpoint" --output "$output" \
+    --generation "${generation[*]} ${device_flags[*]} ${extra[*]}"
+rm -f -- "$generated" "$messages"
+note "summaries and scores are in $output"

@@ -1,0 +1,113 @@
+"""Puts the summaries of fairseq-generate in input order and scores them. Used by evaluate.sh."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import rouge
+from evaluate_scores import describe, write
+from evaluate_text import EvaluationError, hypotheses
+from prepare_text import TextError, normalize_space
+
+
+def decode(data: Path, lines: list[str]) -> list[str]:
+    """Text, on one line, from the numbers of GPT-2's tokens.
+
+    Of the dictionary's symbols, <unk> and the filling at its end stand for no text.
+    """
+    from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
+
+    folder = data / "gpt2"
+    encoder = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
+    numbers = ([int(token) for token in line.split() if token.isdigit()] for line in lines)
+    return [normalize_space(encoder.decode(tokens)) for tokens in numbers]
+
+
+def table(result: dict[str, Any]) -> str:
+    """The scores as text."""
+    lines = [
+        f"test set    {result['subset']} ({result['prefix']}), {result['documents']} documents",
+        f"checkpoint  {result['checkpoint']}",
+        *(f"  made of   {p['path']} ({p['num_updates']} updates)" for p in result["parts"]),
+        f"generation  {result['generation']}",
+        f"ROUGE       {', '.join(f'{key} {value}' for key, value in result['settings'].items())}",
+        "",
+        f"{'':12}{'F1':>8}{'precision':>12}{'recall':>9}",
+    ]
+    for title, scores in result["scores"].items():
+        f1, precision, recall = (scores[key] for key in ("f1", "precision", "recall"))
+        lines.append(f"{title:12}{f1:8.2f}{precision:12.2f}{recall:9.2f}")
+    lines.append(f"{'words':12}{result['words']['hypothesis']:.1f} a summary, ")
+    lines[-1] += f"{result['words']['reference']:.1f} a reference"
+    return "\n".join(lines)
+
+
+def words(texts: list[list[str]]) -> float:
+    """Mean number of words of a summary."""
+    return sum(len(sentence.split()) for text in texts for sentence in text) / len(texts)
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    """Score, write the three files and print the table."""
+    data, subset = options.data, options.subset
+    prepared = describe(data, subset)
+    reference_file = data / "raw" / f"{subset}.{prepared['target_lang']}"
+    references = rouge.read_references(reference_file)
+    summaries = decode(data, hypotheses(options.generated, len(references)))
+    sentences = list(map(rouge.Sentences(), summaries))
+    means = 100 * rouge.score(sentences, references).mean(axis=0)
+    # Here, because an incomplete generation ends above without waiting for all of fairseq.
+    from lrdrop_fairseq.average_checkpoints import parts
+
+    result = {
+        "subset": subset,
+        "prefix": prepared["subsets"][subset]["prefix"],
+        "documents": len(summaries),
+        "checkpoint": str(options.checkpoint),
+        "parts": parts(options.checkpoint),
+        "generation": options.generation,
+        "settings": rouge.SETTINGS,
+        "scores": {
+            title: dict(zip(("precision", "recall", "f1"), map(float, values)))
+            for title, values in zip(rouge.METRICS.values(), means)
+        },
+        "words": {"hypothesis": words(sentences), "reference": words(references)},
+    }
+    output = options.output
+    write(output / f"hyp.{subset}.target", "".join(f"{line}\n" for line in summaries))
+    write(output / f"ref.{subset}.target", reference_file.read_text(encoding="utf-8"))
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    write(output / f"scores.{subset}.json", f"{text}\n")  # last: it says that all is complete
+    print(table(result))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("check", "score"):
+        command = commands.add_parser(name)
+        command.add_argument("data", type=Path)
+        command.add_argument("subset")
+        if name == "score":
+            command.add_argument("--generated", type=Path, required=True)
+            command.add_argument("--checkpoint", type=Path, required=True)
+            command.add_argument("--generation", required=True)
+            command.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        if options.command == "score":
+            evaluate(options)
+        elif describe(options.data, options.subset).get("bpe") != "gpt2":
+            raise EvaluationError(f"{options.data} was not made by prepare_cnn_dm.sh")
+    except (EvaluationError, TextError, OSError) as error:
+        print(f"evaluate.sh: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
