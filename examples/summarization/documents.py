@@ -38,11 +38,12 @@ class Document:
 def find(folder: Path, names: tuple[str, ...]) -> list[Path]:
     """The files of one split in ``folder``, under the first of its ``names`` that is there.
 
-    Either the parquet files NAME*.parquet in the order of their names, or the two texts
-    NAME.source and NAME.target, each plain or ending in .gz. Raises TextError when there are none.
+    Either the parquet files NAME*.parquet in the order of their names, which may be in folders
+    within it, or the two texts NAME.source and NAME.target, each plain or ending in .gz. Raises
+    TextError when there are none.
     """
     for name in names:
-        if parquet := sorted(folder.glob(f"{name}*.parquet")):
+        if parquet := sorted(folder.rglob(f"{name}*.parquet"), key=lambda path: path.name):
             return parquet
         if any(folder.glob(f"{name}.source*")):
             return [find_text(str(folder / name), side) for side in ("source", "target")]

@@ -36,13 +36,13 @@ def architecture(checkpoint: Path, data: Path, any_size: bool) -> str:
         expected = sum(1 for _ in lines) + 4  # <s>, <pad>, </s>, <unk>
     if words not in (expected, expected + 1):  # BART's last row is <mask>, which is cut off
         raise RecordError(
-            f"{checkpoint} has {words} embeddings, but the vocabulary of {data} has {expected}: the "
-            "data were prepared with another dict.txt"
+            f"{checkpoint} has {words} embeddings, but the vocabulary of {data} has {expected}: "
+            "the data were prepared with another dict.txt"
         )
     if dimension not in ARCHITECTURES and not any_size:
         raise RecordError(
-            f"{checkpoint} has embeddings of size {dimension}, neither those of bart.base (768) nor "
-            "of bart.large (1024): say what it is after --, as in "
+            f"{checkpoint} has embeddings of size {dimension}, neither those of bart.base (768) "
+            "nor of bart.large (1024): say what it is after --, as in "
             f"-- --arch lr_drop_bart --encoder-embed-dim {dimension} --encoder-layers ..."
         )
     return ARCHITECTURES.get(dimension, "lr_drop_bart")
@@ -66,7 +66,7 @@ def public_checkpoint(name: str) -> Path:
     from unpack import ArchiveError
 
     try:
-        return provide(name, default_cache() / "models") / name / "model.pt"
+        return provide(f"model-{name}", default_cache() / "unpacked") / name / "model.pt"
     except ArchiveError as error:
         raise RecordError(f"{error}\n(--bart FILE takes a checkpoint that you have)") from error
 

@@ -4,6 +4,8 @@ set -euo pipefail
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/prepare_published.sh
+source "$ROOT/scripts/prepare_published.sh"
 
 usage() {
     cat <<'END'
@@ -17,12 +19,14 @@ Turns CNN/DailyMail, or another corpus of documents and summaries, into a fairse
                   .source and .target, UTF-8, one document a line, plain or ending in .gz. A tab in a
                   target ends a sentence
   --bpe DIR       encoder.json, vocab.bpe and dict.txt from DIR: a vocabulary of your own
-  --cache DIR     keep downloads here (default: that of scripts/download.py)
+  --cache DIR     keeps downloads (default: $LRDROP_CACHE, or lrdrop_fairseq in $XDG_CACHE_HOME or ~/.cache)
   --workers N     processes (default: one per core, at most 8); the result does not depend on it
   --force         replace DIR, once the new one is complete
 
 Training pairs with an empty side, or with a summary of more than 1,023 tokens, are dropped and counted.
 Validation and test sets keep every line. Long documents stay whole: the model cuts them (--truncate-source).
+A run that was stopped goes on where it was when the same command is given again: what is finished is kept in
+DIR.work until all is done.
 
 DIR holds {train,valid,test}.source-target.{source,target}.{bin,idx}, dict.{source,target}.txt,
 raw/{valid,test}.{source,target} (one document a line; a tab in a target ends a sentence),
@@ -31,13 +35,13 @@ END
 }
 
 (($# > 0)) || usage_error
-output='' from_dir='' bpe='' cache='' workers='' force=false
+output='' from_dir='' bpe='' workers='' force=false download_options=()
 while (($# > 0)); do
     case "$1" in
         --output) need_value "$@"; output="$2"; shift 2 ;;
-        --from-dir) need_value "$@"; from_dir="$2"; shift 2 ;;
+        --from-dir) need_value "$@"; from_dir="$2"; download_options+=("$1" "$2"); shift 2 ;;
         --bpe) need_value "$@"; bpe="$2"; shift 2 ;;
-        --cache) need_value "$@"; cache="$2"; shift 2 ;;
+        --cache) need_value "$@"; download_options+=("$1" "$2"); shift 2 ;;
         --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
         --force) force=true; shift ;;
         -h | --help) usage; exit 0 ;;
@@ -63,74 +67,53 @@ for module in fairseq pyarrow regex; do
 done
 export PYTHONPATH="$ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
 
-# Everything is written beside the output and renamed when it is complete. The process number in the
-# name keeps two runs apart, and shows which folders were left by runs that were killed.
-output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
-partial="$output.prepare-partial.$$"
-replaced="$output.prepare-replaced"
-if [[ -e "$replaced" && ! -e "$output" ]]; then
-    note "an earlier run was stopped while it replaced $output; restoring that"
-    mv -- "$replaced" "$output"
+if [[ "$force" == true && -e "$output" && ! -f "$output/prepare.json" ]]; then
+    die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
 fi
-check_output() {
-    [[ -e "$output" ]] || return 0
-    [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
-    [[ -f "$output/prepare.json" ]] ||
-        die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
-}
-check_output
+# `work`, the folder where everything is made, or the one that a stopped run left.
+open_work "CNN/DailyMail; --from-dir '$from_dir' --bpe '$bpe'"
 
-cleanup() {
-    rm -rf -- "$partial"
-}
-trap cleanup EXIT
-for leftover in "$output".prepare-partial.*; do
-    if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
-        note "removing what an earlier run left: $leftover"
-        rm -rf -- "$leftover"
-    fi
-done
-mkdir -p -- "$partial/gpt2"
-
-fetch=(python "$HERE/fetch_cnn_dm.py")
-if [[ -n "$cache" ]]; then fetch+=(--cache "$cache"); fi
-if [[ -n "$from_dir" ]]; then fetch+=(--from-dir "$from_dir"); fi
-if [[ -n "$bpe" ]]; then
-    cp -- "$bpe"/{encoder.json,vocab.bpe,dict.txt} "$partial/gpt2/"
-else
-    "${fetch[@]}" bpe "$partial/gpt2"
+files=(encoder vocab dict)
+if [[ -z "$bpe" ]]; then
+    for name in "${files[@]}"; do fetch "gpt2-bpe-$name"; done
+    bpe="$work/bpe"
+    mkdir -p -- "$bpe"
+    cp -- "$work"/raw/gpt2-bpe-*/* "$bpe/"
 fi
 texts=("$from_dir"/train.source*)
 if [[ -n "$from_dir" && -e "${texts[0]}" ]]; then
     corpus="$from_dir"
 else
-    corpus="$partial/public"
-    "${fetch[@]}" corpus "$corpus"
+    corpus="$work/raw"
+    for name in train-0 train-1 train-2 validation test; do fetch "cnn-dailymail-$name"; done
 fi
 
-note "encoding with GPT-2's BPE ($workers workers)"
-python "$HERE/prepare_documents.py" --corpus "$corpus" --bpe "$partial/gpt2" --output "$partial" --workers "$workers"
+step "encoding with GPT-2's BPE ($workers workers)" "$work/encoded" -- \
+    python "$HERE/prepare_documents.py" --corpus "$corpus" --bpe "$bpe" --output "$work/encoded" --workers "$workers"
 
-note "binarizing with fairseq-preprocess ($workers workers)"
-# Run from within, so that no character of the output's path (a comma, say) can mislead fairseq.
-(
-    cd -- "$partial"
-    python -m fairseq_cli.preprocess --source-lang source --target-lang target \
-        --srcdict gpt2/dict.txt --tgtdict gpt2/dict.txt \
-        --trainpref text/train --validpref text/valid --testpref text/test \
-        --destdir . --workers "$workers" >preprocess.out 2>&1
-) || {
-    tail -n 20 -- "$partial/preprocess.out" >&2
-    die "fairseq-preprocess failed; its last lines are above"
+binarize_documents() {
+    rm -rf -- "$work/data.part"
+    mkdir -- "$work/data.part"
+    cp -r -- "$work/encoded/raw" "$work/encoded/prepare.json" "$work/data.part/"
+    mkdir -- "$work/data.part/gpt2"
+    cp -- "$bpe"/{encoder.json,vocab.bpe,dict.txt} "$work/data.part/gpt2/"
+    # Run from within, so that no character of the path (a comma, say) can mislead fairseq.
+    (
+        cd -- "$work"
+        python -m fairseq_cli.preprocess --source-lang source --target-lang target \
+            --srcdict data.part/gpt2/dict.txt --tgtdict data.part/gpt2/dict.txt \
+            --trainpref encoded/text/train --validpref encoded/text/valid --testpref encoded/text/test \
+            --destdir data.part --workers "$workers" >preprocess.out 2>&1
+    ) || {
+        tail -n 20 -- "$work/preprocess.out" >&2
+        die "fairseq-preprocess failed; its last lines are above"
+    }
+    python "$ROOT/scripts/prepare_summary.py" "$work/data.part"
+    mv -- "$work/data.part" "$work/data"
 }
-rm -rf -- "$partial/preprocess.out" "$partial/text" "$partial/public"
-python "$ROOT/scripts/prepare_summary.py" "$partial"
+step "binarizing with fairseq-preprocess ($workers workers)" "$work/data" -- binarize_documents
 
-check_output  # again: another run may have finished meanwhile
-if [[ -e "$output" ]]; then
-    rm -rf -- "$replaced"
-    mv -- "$output" "$replaced"
-fi
-mv -- "$partial" "$output"
-rm -rf -- "$replaced"
+if [[ -e "$output" ]]; then mv -- "$output" "$work/replaced.$$"; fi
+mv -- "$work/data" "$output"
+rm -rf -- "$work"
 note "wrote $output"

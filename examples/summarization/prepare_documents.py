@@ -1,7 +1,8 @@
-"""Documents and summaries into BPE tokens for fairseq-preprocess. Used by prepare_cnn_dm.sh.
+"""Documents and summaries into GPT-2's BPE for fairseq-preprocess. Used by prepare_cnn_dm.sh.
 
-Writes text/{train,valid,test}.{source,target} (tokens), raw/{valid,test}.{source,target} (one
-document a line; a tab in a target ends a sentence, where the files say so) and prepare.json.
+Writes into a new folder text/{train,valid,test}.{source,target} (tokens),
+raw/{valid,test}.{source,target} (one document a line; a tab in a target ends a sentence, where the
+files say so) and prepare.json.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
+from itertools import tee
 from pathlib import Path
 from typing import TextIO
 
 import documents
-from encode import Encoder
+from documents import Document
+from parallel_lines import map_lines
 from prepare_text import TextError
+from unpack import aside
 
 # fairseq's name of a split, and the names it has in the public files.
 SPLITS = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}
@@ -25,6 +29,10 @@ SIDES = ("source", "target")
 # What BART takes, without the end-of-sentence mark. Longer sources are cut when they are read
 # (--truncate-source), as in the published recipe.
 MAX_TOKENS = 1023
+
+# A document with the tokens of its text and of its summary.
+Encoded = tuple[Document, list[str], list[str]]
+Encode = Callable[[Iterable[Document]], Iterator[Encoded]]
 
 
 def note(message: str) -> None:
@@ -43,11 +51,30 @@ def write_line(outputs: list[TextIO], pair: tuple[str, str]) -> None:
         output.write(f"{line}\n")
 
 
-def text(tokens: list[int]) -> str:
-    return " ".join(map(str, tokens))
+def gpt2(folder: str) -> Callable[[str], str]:
+    """The function from text to tokens, which are numbers with spaces between."""
+    from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
+
+    encoder = get_encoder(f"{folder}/encoder.json", f"{folder}/vocab.bpe")
+
+    def encode(text: str) -> str:
+        try:
+            return " ".join(map(str, encoder.encode(text)))
+        except KeyError as error:
+            raise TextError(f"{folder}/encoder.json lacks {error}, which vocab.bpe makes") from None
+
+    return encode
 
 
-def counted(name: str, paths: list[Path]) -> Iterator[documents.Document]:
+def encoded(bpe: Path, workers: int, texts: Iterable[Document]) -> Iterator[Encoded]:
+    """Each document with its tokens, in order; encoded in ``workers`` processes."""
+    kept, sent = tee(texts)
+    lines = (line for document in sent for line in (document.source, document.summary))
+    tokens = map(str.split, map_lines(gpt2, (str(bpe),), lines, workers))
+    yield from zip(kept, tokens, tokens)  # two lines a document
+
+
+def counted(name: str, paths: list[Path]) -> Iterator[Document]:
     """The documents of the files, with a note now and then."""
     note(f"{name}: {', '.join(path.name for path in paths)}")
     for number, document in enumerate(documents.read(paths), start=1):
@@ -56,7 +83,7 @@ def counted(name: str, paths: list[Path]) -> Iterator[documents.Document]:
         yield document
 
 
-def write_training(output: Path, paths: list[Path], encode: Encoder) -> dict[str, int]:
+def write_training(output: Path, paths: list[Path], encode: Encode) -> dict[str, int]:
     """The training pairs that can be trained on; returns how many, and how many cannot."""
     counts = {"pairs_read": 0, "pairs_kept": 0, "dropped_empty": 0, "dropped_long": 0}
     with ExitStack() as stack:
@@ -69,14 +96,14 @@ def write_training(output: Path, paths: list[Path], encode: Encoder) -> dict[str
                 counts["dropped_long"] += 1
             else:
                 counts["pairs_kept"] += 1
-                write_line(tokens, (text(source), text(target)))
+                write_line(tokens, (" ".join(source), " ".join(target)))
     if not counts["pairs_kept"]:
         raise TextError(f"{paths[0]}: none of {counts['pairs_read']} documents can be trained on")
     return counts
 
 
 def write_evaluation(
-    output: Path, name: str, paths: list[Path], encode: Encoder
+    output: Path, name: str, paths: list[Path], encode: Encode
 ) -> dict[str, object]:
     """Every pair of a validation or test set. A target longer than BART takes is cut in the tokens
     (only the validation loss reads them), not in the raw text."""
@@ -89,7 +116,7 @@ def write_evaluation(
             pairs += 1
             shortened += len(target) > MAX_TOKENS
             sentences_known |= len(document.sentences) > 1
-            write_line(tokens, (text(source), text(target[:MAX_TOKENS])))
+            write_line(tokens, (" ".join(source), " ".join(target[:MAX_TOKENS])))
             write_line(raw, (document.source, "\t".join(document.sentences)))
     if not pairs:
         raise TextError(f"{paths[0]}: no documents")
@@ -100,11 +127,11 @@ def prepare(corpus: Path, bpe: Path, output: Path, workers: int) -> dict[str, ob
     """Writes all files; returns what prepare.json holds."""
     # All are looked for first: a missing test set should not be found out after an hour.
     found = {name: documents.find(corpus, names) for name, names in SPLITS.items()}
-    with Encoder(bpe, workers) as encode:
-        evaluation = {
-            name: write_evaluation(output, name, found[name], encode) for name in ("valid", "test")
-        }
-        train = write_training(output, found["train"], encode)
+    encode = partial(encoded, bpe, workers)
+    evaluation = {
+        name: write_evaluation(output, name, found[name], encode) for name in ("valid", "test")
+    }
+    train = write_training(output, found["train"], encode)
     prefixes = {name: paths[0].name.split(".")[0] for name, paths in found.items()}
     return {
         "source_lang": "source",
@@ -125,20 +152,14 @@ def main() -> int:
     parser.add_argument("--workers", type=int, required=True)
     options = parser.parse_args()
     try:
-        done = prepare(options.corpus, options.bpe, options.output, options.workers)
-    except TextError as error:
+        with aside(options.output) as output:
+            output.mkdir()
+            done = prepare(options.corpus, options.bpe, output, options.workers)
+            described = json.dumps(done, indent=2, ensure_ascii=False)
+            (output / "prepare.json").write_text(f"{described}\n", encoding="utf-8")
+    except (TextError, OSError) as error:
         print(f"prepare_cnn_dm.sh: error: {error}", file=sys.stderr)
         return 1
-    except BrokenProcessPool:
-        print(
-            "prepare_cnn_dm.sh: error: a process that encodes was killed, or could not read "
-            f"encoder.json and vocab.bpe in {options.bpe}: what it said is above; if it said "
-            "nothing, memory was short: take fewer --workers",
-            file=sys.stderr,
-        )
-        return 1
-    described = json.dumps(done, indent=2, ensure_ascii=False)
-    (options.output / "prepare.json").write_text(f"{described}\n", encoding="utf-8")
     return 0
 
 

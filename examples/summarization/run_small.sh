@@ -35,15 +35,15 @@ export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 # The settings of finetune.sh are for BART of a public size; both small systems train with these.
 flags=(
-    # the model: 1.3M parameters
-    --encoder-embed-dim 128 --encoder-ffn-embed-dim 256 --encoder-layers 2 --encoder-attention-heads 4
+    # the model: 0.3M parameters
+    --encoder-embed-dim 64 --encoder-ffn-embed-dim 128 --encoder-layers 2 --encoder-attention-heads 4
     --decoder-layers 2 --decoder-attention-heads 4
     --max-source-positions 256 --max-target-positions 64
     # the schedule and the batch: a random start wants larger steps
-    --lr 0.002 --warmup-updates 50 --total-num-update "$updates" --max-update "$updates"
-    --max-tokens 2048 --update-freq 1 --clip-norm 1.0
-    # checkpoints: a tenth of the training apart
-    --save-interval-updates "$(((updates + 9) / 10))" --no-epoch-checkpoints --num-workers 0
+    --lr 0.005 --warmup-updates "$((updates / 8))" --total-num-update "$updates" --max-update "$updates"
+    --max-tokens 1024 --update-freq 1 --clip-norm 1.0
+    # checkpoints: a quarter of the training apart
+    --save-interval-updates "$(((updates + 3) / 4))" --no-epoch-checkpoints --num-workers 0
 )
 # The summaries of this corpus have two short sentences.
 generation=(--min-len 5 --max-len-b 60)

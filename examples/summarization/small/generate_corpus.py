@@ -88,7 +88,7 @@ def report(rng: random.Random) -> tuple[str, list[str]]:
     """A report and the sentences of its summary."""
     event = rng.choice(EVENTS)
     words = {"place": rng.choice(PLACES), "day": rng.choice(DAYS), "number": rng.choice(NUMBERS)}
-    later = rng.sample(BACKGROUND, rng.randint(2, 5))
+    later = rng.sample(BACKGROUND, rng.randint(1, 3))
     later.insert(rng.randrange(len(later) + 1), event.affected.format(**words))
     text = " ".join([event.lead.format(**words), *later])
     outcome = event.outcome.format(number=words["number"].capitalize())
