@@ -14,7 +14,6 @@ Usage: examples/summarization/finetune.sh DATA --bart BART --method METHOD --sav
   --bart BART      bart.large or bart.base: the public checkpoint (downloaded once, 3.7 GB and 1.0 GB)
                    FILE: a checkpoint of the size of either, such as bart.large/model.pt; of another size
                          if the flags after -- say what it is (--arch lr_drop_bart ...)
-                   none: no checkpoint, the architecture of bart.base from random numbers
   --method METHOD  plain    label-smoothed cross entropy
                    rdrop    R-Drop: LR-Drop's output term alone
                    lrdrop   LR-Drop: hidden, attention and output terms
@@ -121,7 +120,7 @@ command -v fairseq-train >/dev/null ||
     die "fairseq-train is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
 
 # Checks the data and the checkpoint, writes DIR/train.json or refuses a DIR where something else was trained,
-# and prints the architecture and the checkpoint's file ('-' for none).
+# and prints the architecture and the checkpoint's file.
 export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 check_flags=(--bart "$bart" --method "$method" --seed "$seed")
 if ((rank > 0)); then check_flags+=(--check-only); fi
@@ -130,7 +129,7 @@ found="$(python "$HERE/finetune_record.py" "$data" "$save_dir" "${check_flags[@]
 IFS=$'\t' read -r arch checkpoint <<<"$found"
 model_flags=(--arch "$arch" "${model_flags[@]}")
 # Only for the first start: from then on fairseq takes checkpoint_last.pt, with optimizer and position.
-if [[ "$checkpoint" != - ]]; then checkpoint_flags+=(--finetune-from-model "$checkpoint"); fi
+checkpoint_flags+=(--finetune-from-model "$checkpoint")
 
 # A progress bar for a person; plain lines where the output goes to a file or another program.
 if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
@@ -155,10 +154,8 @@ fi
 
 if [[ -f "$save_dir/checkpoint_last.pt" ]]; then
     note "resuming from $save_dir/checkpoint_last.pt"
-elif [[ "$checkpoint" != - ]]; then
-    note "starting from $checkpoint (no checkpoint_last.pt in $save_dir)"
 else
-    note "starting from random numbers (no checkpoint_last.pt in $save_dir)"
+    note "starting from $checkpoint (no checkpoint_last.pt in $save_dir)"
 fi
 
 # Without torchrun, fairseq itself starts one process per visible GPU.

@@ -1,7 +1,7 @@
 """Checks what finetune.sh is to train, keeps SAVE_DIR/train.json, and finds the checkpoint.
 
-Prints the architecture and the checkpoint's file ("-" for none), with a tab between them; on
-failure prints what is wrong on standard error and exits with status 1.
+Prints the architecture and the checkpoint's file, with a tab between them; on failure prints what
+is wrong on standard error and exits with status 1.
 """
 
 from __future__ import annotations
@@ -48,13 +48,11 @@ def architecture(checkpoint: Path, data: Path, any_size: bool) -> str:
     return ARCHITECTURES.get(dimension, "lr_drop_bart")
 
 
-def find(bart: str, save_dir: Path, data: Path, any_size: bool) -> tuple[str, str]:
-    """(architecture, checkpoint file or "-") of what ``--bart`` names."""
-    if bart == "none":
-        return "lr_drop_bart_base", "-"
+def find(bart: str, data: Path, any_size: bool) -> tuple[str, str]:
+    """(architecture, checkpoint file) of what ``--bart`` names."""
     checkpoint = public_checkpoint(bart) if bart in PUBLIC else Path(bart)
     if not checkpoint.is_file():
-        raise RecordError(f"--bart {bart}: no such file; or give bart.large, bart.base or none")
+        raise RecordError(f"--bart {bart}: no such file; or give bart.large or bart.base")
     if bart in PUBLIC:
         return PUBLIC[bart], str(checkpoint)
     return architecture(checkpoint, data, any_size), str(checkpoint)
@@ -83,7 +81,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         train_record.languages(options.data)
-        is_file = options.bart not in (*PUBLIC, "none")
+        is_file = options.bart not in PUBLIC
         record: dict[str, object] = {
             "method": options.method,
             "bart": str(Path(options.bart).resolve()) if is_file else options.bart,
@@ -91,7 +89,7 @@ def main() -> int:
             "data": str(options.data.resolve()),
         }
         train_record.check(options.save_dir, record)
-        found = find(options.bart, options.save_dir, options.data, options.any_size)
+        found = find(options.bart, options.data, options.any_size)
         if not options.check_only:
             train_record.keep(options.save_dir, record)
     except (RecordError, OSError) as error:
