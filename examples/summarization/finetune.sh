@@ -11,7 +11,7 @@ Usage: examples/summarization/finetune.sh DATA --bart BART --method METHOD --sav
            [-- fairseq-train flags]
 
   DATA             data directory made by examples/summarization/prepare_cnn_dm.sh
-  --bart BART      bart.large or bart.base: the public checkpoint (downloaded once, 3.7 GB and 1.0 GB)
+  --bart BART      bart.large or bart.base: the public checkpoint, downloaded once (gigabytes)
                    FILE: a checkpoint of the size of either, such as bart.large/model.pt; of another size
                          if the flags after -- say what it is (--arch lr_drop_bart ...)
   --method METHOD  plain    label-smoothed cross entropy
@@ -120,13 +120,13 @@ command -v fairseq-train >/dev/null ||
     die "fairseq-train is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
 
 # Checks the data and the checkpoint, writes DIR/train.json or refuses a DIR where something else was trained,
-# and prints the architecture and the checkpoint's file.
+# and prints the architecture, the number of GPUs and the checkpoint's file.
 export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 check_flags=(--bart "$bart" --method "$method" --seed "$seed")
 if ((rank > 0)); then check_flags+=(--check-only); fi
 if [[ "$own_arch" == yes ]]; then check_flags+=(--any-size); fi
 found="$(python "$HERE/finetune_record.py" "$data" "$save_dir" "${check_flags[@]}")" || exit 1
-IFS=$'\t' read -r arch checkpoint <<<"$found"
+IFS=$'\t' read -r arch devices checkpoint <<<"$found"
 model_flags=(--arch "$arch" "${model_flags[@]}")
 # Only for the first start: from then on fairseq takes checkpoint_last.pt, with optimizer and position.
 checkpoint_flags+=(--finetune-from-model "$checkpoint")
@@ -135,19 +135,18 @@ checkpoint_flags+=(--finetune-from-model "$checkpoint")
 if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
 log_flags=(--log-format "$log_format" --log-interval 50)
 
-devices="$(python -c 'import torch; print(torch.cuda.device_count())')"
 device_flags=()
-if ((devices > 0)); then
+cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
+if [[ "$cuda" == True ]]; then
     device_flags=(--fp16)
 else
     note "no CUDA device: training in float32 on the CPU, where BART of a public size will take very long"
     if ((processes > 1)); then
         note "no CUDA device: $processes processes on CPUs, with --distributed-backend gloo"
-        device_flags=(--distributed-backend gloo)
+        device_flags+=(--distributed-backend gloo)
     fi
 fi
-if ((processes > 1)); then devices="$processes"; fi
-if ((devices == 0)); then devices=1; fi
+if ((processes > 1 || devices == 0)); then devices="$processes"; fi
 if ((devices != 4)); then
     note "the published batch is that of 4 devices, here are $devices: '-- --update-freq $(((64 + devices - 1) / devices))' makes up for it"
 fi

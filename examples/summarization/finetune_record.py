@@ -1,7 +1,7 @@
 """Checks what finetune.sh is to train, keeps SAVE_DIR/train.json, and finds the checkpoint.
 
-Prints the architecture and the checkpoint's file, with a tab between them; on failure prints what
-is wrong on standard error and exits with status 1.
+Prints the architecture, the number of GPUs and the checkpoint's file, with tabs between them; on
+failure prints what is wrong on standard error and exits with status 1.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
 import train_record
 from train_record import RecordError
 
@@ -89,13 +90,13 @@ def main() -> int:
             "data": str(options.data.resolve()),
         }
         train_record.check(options.save_dir, record)
-        found = find(options.bart, options.data, options.any_size)
+        arch, checkpoint = find(options.bart, options.data, options.any_size)
         if not options.check_only:
             train_record.keep(options.save_dir, record)
     except (RecordError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1
-    print(*found, sep="\t")
+    print(arch, torch.cuda.device_count(), checkpoint, sep="\t")
     return 0
 
 

@@ -10,7 +10,8 @@ usage() {
 Usage: examples/summarization/run_small.sh [--output DIR] [--documents N] [--updates N]
 
   --output DIR     what this writes (default build/summarization in the repository)
-  --documents N    training documents of the corpus (default 4000)
+  --documents N    training documents of the corpus (default 4000, at least 20); a twentieth as many for
+                   validation, and again for the test
   --updates N      training updates of each of the two systems (default 200)
 
 Writes a corpus of made-up news reports with summaries, prepares it with a BPE of its own, makes a small BART
@@ -29,6 +30,7 @@ while (($# > 0)); do
         *) usage_error "unknown argument '$1'" ;;
     esac
 done
+((documents >= 20)) || usage_error "--documents must be at least 20"
 
 # Waiting threads sleep instead of spinning: beside other busy processes that is much faster.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
@@ -70,9 +72,10 @@ fi
 mkdir -p -- "$output"
 printf '%s\n' "$settings" >"$output/settings"
 
-step 1 "Writing $documents reports and their summaries, and 200 each for validation and test"
+step 1 "Writing $documents reports and their summaries, and $((documents / 20)) each for validation and test"
 if [[ -f "$output/corpus/dict.txt" ]]; then done_before; else
-    python "$HERE/small/generate_corpus.py" --output "$output/corpus" --train "$documents"
+    python "$HERE/small/generate_corpus.py" --output "$output/corpus" --train "$documents" \
+        --valid "$((documents / 20))" --test "$((documents / 20))"
     python "$HERE/small/make_bpe.py" --merges 400 --output "$output/corpus" "$output/corpus"/train.*
 fi
 
@@ -106,7 +109,7 @@ evaluate() {
             --output "$folder/test" -- "${generation[@]}"
     fi
 }
-step 4 "Summarizing the 200 test documents"
+step 4 "Summarizing the test documents"
 evaluate plain plain
 evaluate lrdrop LR-Drop
 

@@ -21,6 +21,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq.models.bart import BARTModel
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     parser.add_argument("--data", required=True, help="made by prepare_cnn_dm.sh")
