@@ -65,10 +65,9 @@ for flag in "${extra[@]}"; do
 done
 
 export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-for module in fairseq rouge_score pysbd; do
-    python -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$module'))" ||
-        die "$(command -v python) has no $module; run scripts/install.sh first"
-done
+missing="$(python -c 'import importlib.util as u, sys
+print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' fairseq rouge_score pysbd)"
+[[ -z "$missing" ]] || die "$(command -v python) has no $missing; run scripts/install.sh first"
 python "$HERE/evaluate_rouge.py" check "$data" "$subset" || exit 1
 
 if [[ -n "$average" ]]; then

@@ -14,10 +14,10 @@ Usage: examples/summarization/prepare_cnn_dm.sh --output DIR [--from-dir DIR] [-
 
 Turns CNN/DailyMail, or another corpus of documents and summaries, into a fairseq data directory.
 
-  --from-dir DIR  no network. DIR holds either the public files, under their own names and verified like
-                  downloaded ones, or a corpus as two texts per split: train, val (or valid), test, each
-                  .source and .target, UTF-8, one document a line, plain or ending in .gz. A tab in a
-                  target ends a sentence
+  --from-dir DIR  no network. DIR holds either the public files, laid out like the cache or all in one folder,
+                  which are verified like downloaded ones; or a corpus of yours as two texts per split: train,
+                  val (or valid), test, each .source and .target, UTF-8, one document a line, plain or ending in
+                  .gz, a tab between the sentences of a summary
   --bpe DIR       encoder.json, vocab.bpe and dict.txt from DIR: a vocabulary of your own
   --cache DIR     keeps downloads (default: $LRDROP_CACHE, or lrdrop_fairseq in $XDG_CACHE_HOME or ~/.cache)
   --workers N     processes (default: one per core, at most 8); the result does not depend on it
@@ -39,9 +39,9 @@ output='' from_dir='' bpe='' workers='' force=false download_options=()
 while (($# > 0)); do
     case "$1" in
         --output) need_value "$@"; output="$2"; shift 2 ;;
-        --from-dir) need_value "$@"; from_dir="$2"; download_options+=("$1" "$2"); shift 2 ;;
+        --from-dir) need_value "$@"; from_dir="$2"; download_options+=("$1=$2"); shift 2 ;;
         --bpe) need_value "$@"; bpe="$2"; shift 2 ;;
-        --cache) need_value "$@"; download_options+=("$1" "$2"); shift 2 ;;
+        --cache) need_value "$@"; download_options+=("$1=$2"); shift 2 ;;
         --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
         --force) force=true; shift ;;
         -h | --help) usage; exit 0 ;;
@@ -61,59 +61,55 @@ if [[ -z "$workers" ]]; then
     ((workers <= 8)) || workers=8
 fi
 command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
-for module in fairseq pyarrow regex; do
-    python -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$module'))" ||
-        die "$(command -v python) has no $module; run scripts/install.sh first"
-done
+missing="$(python -c 'import importlib.util as u, sys
+print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' fairseq pyarrow regex)"
+[[ -z "$missing" ]] || die "$(command -v python) has no $missing; run scripts/install.sh first"
 export PYTHONPATH="$ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
 
-if [[ "$force" == true && -e "$output" && ! -f "$output/prepare.json" ]]; then
-    die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
-fi
-# `work`, the folder where everything is made, or the one that a stopped run left.
-open_work "CNN/DailyMail; --from-dir '$from_dir' --bpe '$bpe'"
+# `work`, beside the output: a new folder, or the one that a stopped run of the same command left.
+open_work cnn_dm "$from_dir" "$bpe"
 
-files=(encoder vocab dict)
 if [[ -z "$bpe" ]]; then
-    for name in "${files[@]}"; do fetch "gpt2-bpe-$name"; done
+    get gpt2-bpe-encoder gpt2-bpe-vocab gpt2-bpe-dict
     bpe="$work/bpe"
     mkdir -p -- "$bpe"
-    cp -- "$work"/raw/gpt2-bpe-*/* "$bpe/"
+    cp -- "$archives"/gpt2-bpe-*/* "$bpe/"
 fi
 texts=("$from_dir"/train.source*)
 if [[ -n "$from_dir" && -e "${texts[0]}" ]]; then
     corpus="$from_dir"
 else
-    corpus="$work/raw"
-    for name in train-0 train-1 train-2 validation test; do fetch "cnn-dailymail-$name"; done
+    get cnn-dailymail-{train-0,train-1,train-2,validation,test}
+    corpus="$archives"
 fi
 
-step "encoding with GPT-2's BPE ($workers workers)" "$work/encoded" -- \
+encode_documents() {
+    rm -rf -- "$work/encoded"
     python "$HERE/prepare_documents.py" --corpus "$corpus" --bpe "$bpe" --output "$work/encoded" --workers "$workers"
+}
+step encode_documents encode_documents
 
 binarize_documents() {
-    rm -rf -- "$work/data.part"
-    mkdir -- "$work/data.part"
-    cp -r -- "$work/encoded/raw" "$work/encoded/prepare.json" "$work/data.part/"
-    mkdir -- "$work/data.part/gpt2"
-    cp -- "$bpe"/{encoder.json,vocab.bpe,dict.txt} "$work/data.part/gpt2/"
+    local data="$work/data"
+    rm -rf -- "$data"
+    mkdir -p -- "$data/gpt2"
+    cp -- "$bpe"/{encoder.json,vocab.bpe,dict.txt} "$data/gpt2/"
+    cp -r -- "$work/encoded/raw" "$work/encoded/prepare.json" "$data/"
     # Run from within, so that no character of the path (a comma, say) can mislead fairseq.
     (
         cd -- "$work"
         python -m fairseq_cli.preprocess --source-lang source --target-lang target \
-            --srcdict data.part/gpt2/dict.txt --tgtdict data.part/gpt2/dict.txt \
+            --srcdict data/gpt2/dict.txt --tgtdict data/gpt2/dict.txt \
             --trainpref encoded/text/train --validpref encoded/text/valid --testpref encoded/text/test \
-            --destdir data.part --workers "$workers" >preprocess.out 2>&1
+            --destdir data --workers "$workers" >preprocess.out 2>&1
     ) || {
         tail -n 20 -- "$work/preprocess.out" >&2
         die "fairseq-preprocess failed; its last lines are above"
     }
-    python "$ROOT/scripts/prepare_summary.py" "$work/data.part"
-    mv -- "$work/data.part" "$work/data"
+    python "$ROOT/scripts/prepare_summary.py" "$data"
 }
-step "binarizing with fairseq-preprocess ($workers workers)" "$work/data" -- binarize_documents
+step binarize_documents binarize_documents
 
-if [[ -e "$output" ]]; then mv -- "$output" "$work/replaced.$$"; fi
+if [[ -e "$output" ]]; then mv -- "$output" "$work/replaced"; fi
 mv -- "$work/data" "$output"
-rm -rf -- "$work"
 note "wrote $output"
