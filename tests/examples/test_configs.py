@@ -100,6 +100,32 @@ def glue(name: str, method: str) -> Recipe:
     return Recipe(command, f"language_understanding/{name}", overrides, glue_data)
 
 
+def summarization_data(folder: Path) -> None:
+    """As much of a prepared data directory and of a checkpoint as finetune.sh looks at."""
+    data = folder / "data" / "cnn_dm"
+    data.mkdir(parents=True)
+    (data / "prepare.json").write_text('{"source_lang": "source", "target_lang": "target"}')
+    for side in ("source", "target"):
+        (data / f"dict.{side}.txt").write_text("a 1\n")
+    (folder / "bart.large").mkdir()
+    state = {
+        "args": argparse.Namespace(arch="bart_large", task="denoising"),
+        "model": {"encoder.embed_tokens.weight": torch.zeros(5, 1024)},
+        "optimizer_history": [{"criterion_name": "", "best_loss": None, "num_updates": 0}],
+        "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+    }
+    torch.save(state, folder / "bart.large" / "model.pt")
+
+
+def summarization(method: str) -> Recipe:
+    """examples/summarization, as the head of its YAML writes the command."""
+    command = (
+        "summarization/finetune.sh data/cnn_dm --bart bart.large/model.pt "
+        f"--method {method} --save-dir checkpoints/cnn_dm/{method}-seed1"
+    )
+    return Recipe(command, "summarization/cnn_dm", [f"method={method}"], summarization_data)
+
+
 RECIPES = [
     *(translation("iwslt14_en_de", "de-en", method) for method in ("plain", "rdrop", "lrdrop")),
     translation("iwslt14_en_de", "en-de", "lrdrop"),
@@ -114,6 +140,7 @@ RECIPES = [
     translation("wmt14_en_fr", "en-fr", "rdrop"),
     *(glue(name, "lrdrop") for name in GLUE),
     *(glue("sts_b", method) for method in ("plain", "rdrop")),
+    *(summarization(method) for method in ("plain", "rdrop", "lrdrop")),
 ]
 
 
