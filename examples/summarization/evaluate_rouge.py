@@ -9,9 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import rouge
-from evaluate_scores import describe, write
+from evaluate_scores import write
 from evaluate_text import EvaluationError, hypotheses
 from prepare_text import TextError, normalize_space
+
+
+def describe(data: Path, subset: str) -> dict[str, Any]:
+    """prepare.json of a data directory that has the subset; EvaluationError otherwise."""
+    path = data / "prepare.json"
+    if not path.is_file():
+        raise EvaluationError(f"{path} does not exist: make the data with prepare_cnn_dm.sh")
+    prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if prepared.get("bpe") != "gpt2":
+        raise EvaluationError(f"{data} was not made by prepare_cnn_dm.sh")
+    if subset not in prepared["subsets"]:
+        known = ", ".join(prepared["subsets"])
+        raise EvaluationError(f"{data} has no subset '{subset}': it has {known}")
+    return prepared
 
 
 def decode(data: Path, lines: list[str]) -> list[str]:
@@ -101,8 +115,8 @@ def main() -> int:
     try:
         if options.command == "score":
             evaluate(options)
-        elif describe(options.data, options.subset).get("bpe") != "gpt2":
-            raise EvaluationError(f"{options.data} was not made by prepare_cnn_dm.sh")
+        else:
+            describe(options.data, options.subset)
     except (EvaluationError, TextError, OSError) as error:
         print(f"evaluate.sh: error: {error}", file=sys.stderr)
         return 1
