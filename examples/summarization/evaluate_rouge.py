@@ -41,14 +41,31 @@ def decode(data: Path, lines: list[str]) -> list[str]:
     return [normalize_space(encoder.decode(tokens)) for tokens in numbers]
 
 
+def flags(words: list[str]) -> dict[str, str]:
+    """Command-line flags and their values; of a flag that is there twice, the last one."""
+    found: dict[str, str] = {}
+    for word in words:
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            found[name] = value
+        else:
+            found[name] = f"{found[name]} {word}".strip()
+    return found
+
+
 def table(result: dict[str, Any]) -> str:
     """The scores as text."""
     lines = [
         f"test set    {result['subset']} ({result['prefix']}), {result['documents']} documents",
         f"checkpoint  {result['checkpoint']}",
         *(f"  made of   {p['path']} ({p['num_updates']} updates)" for p in result["parts"]),
-        f"generation  {result['generation']}",
-        f"ROUGE       {', '.join(f'{key} {value}' for key, value in result['settings'].items())}",
+        *(
+            f"{title:12}{', '.join(f'{key} {value}'.strip() for key, value in settings.items())}"
+            for title, settings in (
+                ("generation", result["generation"]),
+                ("ROUGE", result["settings"]),
+            )
+        ),
         "",
         f"{'':12}{'F1':>8}{'precision':>12}{'recall':>9}",
     ]
@@ -83,7 +100,7 @@ def evaluate(options: argparse.Namespace) -> None:
         "documents": len(summaries),
         "checkpoint": str(options.checkpoint),
         "parts": parts(options.checkpoint),
-        "generation": options.generation,
+        "generation": flags(options.generation.split()),
         "settings": rouge.SETTINGS,
         "scores": {
             title: dict(zip(("precision", "recall", "f1"), map(float, values)))

@@ -71,8 +71,10 @@ def test_from_documents_to_a_comparison(small: tuple[Path, str]) -> None:
         assert len((output / "hyp.test.target").read_text().split("\n")) == 16
         result = json.loads((output / "scores.test.json").read_text())
         assert result["documents"] == 15 and result["settings"]["library"] == "rouge-score 0.1.2"
-        assert result["generation"].startswith("--beam 4 --lenpen 2.0 --min-len 55 --max-len-b 140")
-        assert result["generation"].endswith("--min-len 5 --max-len-b 60")
+        assert result["generation"] == {
+            "beam": "4", "lenpen": "2.0", "min-len": "5", "max-len-b": "60",
+            "no-repeat-ngram-size": "3",
+        }  # fmt: skip
         assert result["parts"][0]["num_updates"] == 8
         assert set(result["scores"]) == {"ROUGE-1", "ROUGE-2", "ROUGE-Lsum"}
         assert 0 < result["scores"]["ROUGE-1"]["f1"] < 100

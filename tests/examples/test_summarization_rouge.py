@@ -80,6 +80,11 @@ def test_decoding_puts_a_summary_on_one_line(tmp_path: Path) -> None:
     assert evaluate_rouge.decode(tmp_path, lines) == ["caf\u00e9 au lait !", ""]
 
 
+def test_the_last_of_a_flag_counts() -> None:
+    words = "--beam 4 --fp16 --lenpen 2.0 --beam=6 --lenpen -1.0".split()
+    assert evaluate_rouge.flags(words) == {"beam": "6", "fp16": "", "lenpen": "-1.0"}
+
+
 def test_bootstrap_of_equal_systems_and_of_a_constant_gain() -> None:
     scores = np.random.default_rng(0).random((50, 3))
     same = compare_rouge.compare(scores, scores, 200, 1)
