@@ -55,13 +55,14 @@ if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 if [[ -z "$bart" ]]; then usage_error "--bart is missing"; fi
 if [[ -z "$method" ]]; then usage_error "--method is missing"; fi
 if [[ -z "$save_dir" ]]; then usage_error "--save-dir is missing"; fi
-own_arch=no
+own_arch=no own_update_freq=no
 for flag in "${extra[@]}"; do
     if [[ "$flag" =~ ^--(save-dir|seed)(=|$) ]]; then usage_error "give ${flag%%=*} before --"; fi
     if [[ "$flag" =~ ^--(restore-file|finetune-from-model)(=|$) ]]; then
         usage_error "${flag%%=*} cannot be given after --: use --bart FILE"
     fi
     if [[ "$flag" =~ ^--(arch|a)(=|$) || "$flag" == -a ]]; then own_arch=yes; fi
+    if [[ "$flag" =~ ^--update-freq(=|$) ]]; then own_update_freq=yes; fi
 done
 
 # Under torchrun every process runs this script. The first one (rank 0) keeps train.json and train.log and
@@ -101,7 +102,7 @@ checkpoint_flags=(
 )
 
 # Their alpha of 0.7 is our 0.35: they add up the two passes' cross entropies, we take the mean. The other two
-# weights are ours and not tuned. The hidden term sums over source tokens too, of which there are some twelve
+# weights are ours and not tuned. The hidden term sums over source tokens too, of which there are more than ten
 # to a target token here, so its weight is a tenth of the default.
 case "$method" in
     plain) loss_flags+=(--criterion label_smoothed_cross_entropy) ;;
@@ -147,7 +148,7 @@ else
     fi
 fi
 if ((processes > 1 || devices == 0)); then devices="$processes"; fi
-if ((devices != 4)); then
+if ((devices != 4)) && [[ "$own_update_freq" == no ]]; then
     note "the published batch is that of 4 devices, here are $devices: '-- --update-freq $(((64 + devices - 1) / devices))' makes up for it"
 fi
 
