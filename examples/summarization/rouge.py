@@ -65,8 +65,10 @@ def score(hypotheses: list[list[str]], references: list[list[str]]) -> NDArray[n
         documents x metrics (in the order of METRICS) x 3.
     """
     from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import DefaultTokenizer
 
-    scorer = RougeScorer(list(METRICS), use_stemmer=True)
+    # Given, because the one it takes by itself, which is the same, comes with a log line.
+    scorer = RougeScorer(list(METRICS), tokenizer=DefaultTokenizer(use_stemmer=True))
     rows = []
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         scores = scorer.score("\n".join(reference), "\n".join(hypothesis))
