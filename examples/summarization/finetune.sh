@@ -11,7 +11,8 @@ Usage: examples/summarization/finetune.sh DATA --bart BART --method METHOD --sav
            [-- fairseq-train flags]
 
   DATA             data directory made by examples/summarization/prepare_cnn_dm.sh
-  --bart BART      bart.large or bart.base: the public checkpoint, downloaded once (gigabytes)
+  --bart BART      bart.large or bart.base: the public checkpoint, downloaded into models/ if it is not there
+                         (gigabytes; with several processes run scripts/download.py first)
                    FILE: a checkpoint of the size of either, such as bart.large/model.pt; of another size
                          if the flags after -- say what it is (--arch lr_drop_bart ...)
   --method METHOD  plain    label-smoothed cross entropy

@@ -60,12 +60,12 @@ def find(bart: str, data: Path, any_size: bool) -> tuple[str, str]:
 
 
 def public_checkpoint(name: str) -> Path:
-    """model.pt of bart.base or bart.large, downloaded if it is not there."""
-    from download import default_cache, provide
+    """model.pt of bart.base or bart.large, downloaded into the folder models if it is not there."""
+    from download import provide
     from unpack import ArchiveError
 
     try:
-        return provide(f"model-{name}", default_cache() / "unpacked") / name / "model.pt"
+        return provide(f"model-{name}", Path("models")) / name / "model.pt"
     except ArchiveError as error:
         raise RecordError(f"{error}\n(--bart FILE takes a checkpoint that you have)") from error
 

@@ -107,20 +107,23 @@ def summarization_data(folder: Path) -> None:
     (data / "prepare.json").write_text('{"source_lang": "source", "target_lang": "target"}')
     for side in ("source", "target"):
         (data / f"dict.{side}.txt").write_text("a 1\n")
-    (folder / "bart.large").mkdir()
+    (folder / BART).parent.mkdir(parents=True)
     state = {
         "args": argparse.Namespace(arch="bart_large", task="denoising"),
         "model": {"encoder.embed_tokens.weight": torch.zeros(5, 1024)},
         "optimizer_history": [{"criterion_name": "", "best_loss": None, "num_updates": 0}],
         "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
     }
-    torch.save(state, folder / "bart.large" / "model.pt")
+    torch.save(state, folder / BART)
+
+
+BART = "models/model-bart.large/bart.large/model.pt"
 
 
 def summarization(method: str) -> Recipe:
     """examples/summarization, as the head of its YAML writes the command."""
     command = (
-        "summarization/finetune.sh data/cnn_dm --bart bart.large/model.pt "
+        f"summarization/finetune.sh data/cnn_dm --bart {BART} "
         f"--method {method} --save-dir checkpoints/cnn_dm/{method}-seed1"
     )
     return Recipe(command, "summarization/cnn_dm", [f"method={method}"], summarization_data)

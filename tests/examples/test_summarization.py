@@ -201,18 +201,19 @@ def test_the_checkpoint_says_the_architecture(small: tuple[Path, str], tmp_path:
 def test_the_public_checkpoint_is_taken_from_its_archive(
     small: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unpacked once, beside the downloads."""
+    """Unpacked once, in the folder models."""
     folder, _ = small
-    packed = tmp_path / "models" / "bart.base.tar.gz"
+    packed = tmp_path / "downloads" / "bart.base.tar.gz"
     packed.parent.mkdir()
     with tarfile.open(packed, "w:gz") as tar:
         tar.add(folder / "bart.pt", "bart.base/model.pt")
-    table = {"model-bart.base": {"file": "models/bart.base.tar.gz", "urls": []}}
+    table = {"model-bart.base": {"file": "downloads/bart.base.tar.gz", "urls": []}}
     (tmp_path / "archives.json").write_text(json.dumps(table))
     monkeypatch.setenv("LRDROP_ARCHIVES", str(tmp_path / "archives.json"))
     monkeypatch.setenv("LRDROP_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     arch, checkpoint = finetune_record.find("bart.base", folder / "data", False)
-    assert arch == "lr_drop_bart_base"
+    assert (arch, checkpoint) == ("lr_drop_bart_base", "models/model-bart.base/bart.base/model.pt")
     assert Path(checkpoint).read_bytes() == (folder / "bart.pt").read_bytes()
     packed.unlink()
     assert finetune_record.find("bart.base", folder / "data", False) == (arch, checkpoint)
