@@ -74,7 +74,7 @@ printf '%s\n' "$settings" >"$output/settings"
 
 step 1 "Writing $documents reports and their summaries, and $((documents / 20)) each for validation and test"
 if [[ -f "$output/corpus/dict.txt" ]]; then done_before; else
-    python "$HERE/small/generate_corpus.py" --output "$output/corpus" --train "$documents" \
+    python "$HERE/small/news_corpus.py" --output "$output/corpus" --train "$documents" \
         --valid "$((documents / 20))" --test "$((documents / 20))"
     python "$HERE/small/make_bpe.py" --merges 400 --output "$output/corpus" "$output/corpus"/train.*
 fi

@@ -23,7 +23,7 @@ SUMMARIZATION = ROOT / "examples" / "summarization"
 for folder in (SUMMARIZATION, SUMMARIZATION / "small", ROOT / "scripts"):
     sys.path.insert(0, str(folder))
 documents: Any = importlib.import_module("documents")
-generate_corpus: Any = importlib.import_module("generate_corpus")
+news_corpus: Any = importlib.import_module("news_corpus")
 make_bpe: Any = importlib.import_module("make_bpe")
 prepare_documents: Any = importlib.import_module("prepare_documents")
 prepare_text: Any = importlib.import_module("prepare_text")
@@ -233,12 +233,12 @@ def test_bpe_of_its_own_merges_the_frequent_pairs() -> None:
 
 
 def test_corpus_has_its_summary_in_it() -> None:
-    rng = generate_corpus.random.Random(3)
+    rng = news_corpus.random.Random(3)
     for _ in range(50):
-        text, sentences = generate_corpus.report(rng)
+        text, sentences = news_corpus.report(rng)
         headline, outcome = sentences
         names = {word.strip(".") for word in headline.split()}
-        assert names & set(generate_corpus.PLACES) and names & set(generate_corpus.DAYS)
-        said = names & {*generate_corpus.PLACES, *generate_corpus.DAYS}
+        assert names & set(news_corpus.PLACES) and names & set(news_corpus.DAYS)
+        said = names & {*news_corpus.PLACES, *news_corpus.DAYS}
         assert all(name in text for name in said)
         assert outcome.split()[0].lower() in text and outcome not in text
