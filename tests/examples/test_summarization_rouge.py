@@ -39,6 +39,15 @@ def test_scores_worked_out_by_hand() -> None:
     assert scores[0, 2] == pytest.approx([4 / 5] * 3)
 
 
+def test_sentences_matter_to_lsum_on_both_sides() -> None:
+    """The same words in another order, once with the sentences of one side, once of the other:
+    sentence by sentence all 4 agree; text with text only 2 in a row do."""
+    apart, together = ["The cat.", "Dogs bark."], ["Dogs bark the cat."]
+    for hypothesis, reference in ((together, apart), (apart, together)):
+        assert rouge.score([hypothesis], [reference])[0, 2] == pytest.approx([1, 1, 1])
+    assert rouge.score([["The cat dogs bark."]], [together])[0, 2] == pytest.approx([1 / 2] * 3)
+
+
 def test_precision_recall_and_f1_are_in_this_order() -> None:
     """ "a b" for "a b c d": all of it is right, half is there, F1 is 2/3; nothing for no text."""
     scores = rouge.score([["alpha beta"], []], [["alpha beta gamma delta"], ["alpha"]])
