@@ -29,6 +29,8 @@ SIDES = ("source", "target")
 # What BART takes, without the end-of-sentence mark. Longer sources are cut when they are read
 # (--truncate-source), as in the published recipe.
 MAX_TOKENS = 1023
+# fairseq's encoder remembers every word it has seen; past so many it starts anew.
+REMEMBERED_WORDS = 200_000
 
 # A document with the tokens of its text and of its summary.
 Encoded = tuple[Document, list[str], list[str]]
@@ -58,6 +60,8 @@ def gpt2(folder: str) -> Callable[[str], str]:
     encoder = get_encoder(f"{folder}/encoder.json", f"{folder}/vocab.bpe")
 
     def encode(text: str) -> str:
+        if len(encoder.cache) > REMEMBERED_WORDS:
+            encoder.cache.clear()
         try:
             return " ".join(map(str, encoder.encode(text)))
         except KeyError as error:
