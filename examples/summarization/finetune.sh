@@ -75,7 +75,7 @@ fi
 if ((rank > 0)); then note() { :; }; fi
 
 # R-Drop's published code: Liang et al. (NeurIPS 2021), github.com/dropreg/R-Drop,
-# fairseq_src/examples/summeration_rdrop/script/run_train.sh. The reasons are theirs, or BART's.
+# fairseq_src/examples/summeration_rdrop/script/run_train.sh.
 
 # Task: documents of more than 1,024 tokens are cut there, the longest that BART takes.
 task_flags=(--task translation --source-lang source --target-lang target --truncate-source)
