@@ -23,6 +23,7 @@ from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 import lrdrop_fairseq  # noqa: F401  today's torch needs its repairs to load a checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
+PLUGIN = ROOT / "lrdrop_fairseq"
 SUMMARIZATION = ROOT / "examples" / "summarization"
 for path in (SUMMARIZATION, ROOT / "scripts"):
     sys.path.insert(0, str(path))
@@ -119,6 +120,34 @@ def test_a_stopped_fine_tuning_resumes(small: tuple[Path, str], tmp_path: Path) 
     assert state["optimizer_history"][-1]["num_updates"] == 10
     (optimizer,) = {int(entry["step"]) for entry in state["last_optimizer_state"]["state"].values()}
     assert optimizer == 10  # updates that Adam has seen
+
+
+def test_yaml_starts_from_the_checkpoint(small: tuple[Path, str], tmp_path: Path) -> None:
+    """fairseq's own BART cannot load one there: the options of the model do not name the task."""
+    folder, _ = small
+    config = ["--config-dir", str(SUMMARIZATION / "config"), "--config-name", "cnn_dm"]
+    sizes = [f"+model.{flag[2:].replace('-', '_')}={n}" for flag, n in zip(SIZES[::2], SIZES[1::2])]
+    changes = {
+        "task.data": f"'{folder}/data'", "checkpoint.save_dir": tmp_path / "save",
+        "checkpoint.finetune_from_model": f"'{folder}/bart.pt'", "common.user_dir": PLUGIN,
+        "common.fp16": "false", "common.cpu": "true", "optimization.max_update": 2,
+        "optimization.update_freq": "[1]", "dataset.num_workers": 0,
+    }  # fmt: skip
+    overrides = [f"{name}={value}" for name, value in changes.items()]
+    done = subprocess.run(
+        ["fairseq-hydra-train", *config, *sizes, *overrides],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    state = load_checkpoint_to_cpu(str(tmp_path / "save" / "checkpoint_last.pt"))
+    assert state["optimizer_history"][-1]["num_updates"] == 2
+    pretrained = load_checkpoint_to_cpu(str(folder / "bart.pt"))["model"]
+    name = "encoder.layers.0.fc1.weight"
+    # Two updates of the warm-up move it by little; a random start would be elsewhere.
+    torch.testing.assert_close(state["model"][name], pretrained[name], rtol=0, atol=1e-4)
 
 
 @pytest.fixture
