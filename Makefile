@@ -35,8 +35,9 @@ lint:
 	{ git ls-files --cached --others --exclude-standard '*.sh'; echo .ci/run; } | \
 		xargs $(ENV) shellcheck --external-sources
 
+# One file of tests after the other on each core, so that what the tests of a file share is made once.
 test: lint
-	$(ENV) python -m pytest
+	$(ENV) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 clean:
 	rm -rf build/lib build/bdist.* dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
