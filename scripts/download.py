@@ -69,7 +69,10 @@ def _from_folder(archive: Archive, folder: Path) -> Path:
             _verify(archive, path, None)
             return path
     urls = "\n  ".join(archive.urls)
-    raise ArchiveError(f"{folder} holds no {base} ({archive.name}); it can be had from\n  {urls}")
+    raise ArchiveError(
+        f"{folder} holds no {base}, nor {archive.file} ({archive.name}); it can be had from\n"
+        f"  {urls}"
+    )
 
 
 def _verify(archive: Archive, path: Path, record: Path | None) -> None:

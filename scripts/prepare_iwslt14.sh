@@ -6,20 +6,20 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source-path=SCRIPTDIR source=prepare_published.sh
 source "$ROOT/scripts/prepare_published.sh"
 
-others='ar de es fa he it nl pl ro ru sl tr zh'
+others='ar de es fa he it nl pl pt ro ru sl tr zh'
 
 usage() {
     cat <<END
 Usage: scripts/prepare_iwslt14.sh de-en|en-de|es-en|en-es|... [--sentencepiece] [--output DIR]
            [--cache DIR] [--from-dir DIR] [--workers N] [--force]
 
-IWSLT14 between English and one of $others, prepared as published results on
-German-English are: Moses tokens with escaped special characters; training pairs with 1 to 175
-tokens a side and at most 1.5 times as many on one as on the other (9 times for Chinese, whose
-tokens are characters); lower case; every 23rd pair for validation; dev2010, dev2012 (TEDx; where the
-archive has it) and tst2010 to tst2012 for test; joint BPE of 10,000 merges learned on the training
-pairs. German-English must have the published sizes: 160,239, 7,283 and 6,750 pairs, or the run
-fails. Compare tokenized BLEU.
+IWSLT14 between English and one of $others (pt: Brazilian),
+prepared as published results on German-English are: Moses tokens with escaped special characters;
+training pairs with 1 to 175 tokens a side and at most 1.5 times as many on one as on the other (9
+times for Chinese, whose tokens are characters); lower case; every 23rd pair for validation; dev2010,
+dev2012 (TEDx; where the archive has it) and tst2010 to tst2012 for test; joint BPE of 10,000 merges
+learned on the training pairs. German-English must have the published sizes: 160,239, 7,283 and 6,750
+pairs, or the run fails. Compare tokenized BLEU.
 
 Other languages are prepared the same way, but there is no one custom: the Spanish data of
 BERT-fused NMT (Zhu et al., ICLR 2020) is cased, not cleaned, validated on tst2010 to tst2012 and
@@ -33,6 +33,15 @@ With --sentencepiece the pairs and their split are the same; joint pieces 10,000
 END
 }
 
+# name_as_pt: names the files of Brazilian Portuguese, pt-br in the archive, like the others
+name_as_pt() {
+    local file
+    mkdir -p -- "$talks"
+    for file in "$archives/iwslt14-$pair/pt-br-en"/*pt-br*; do
+        [[ ! -e "$file" ]] || mv -- "$file" "$talks/$(basename -- "${file//pt-br/pt}")"
+    done
+}
+
 published_arguments iwslt14 "$@"
 [[ "$source" == en ]] && other="$target" || other="$source"
 [[ "$source-$target" == @("$other-en"|"en-$other") && " $others " == *" $other "* ]] ||
@@ -42,6 +51,9 @@ pair="$other-en"  # the archives have one direction; the data of the other is th
 open_work "$source-$target" "sentencepiece=$sentencepiece"
 get "iwslt14-$pair"
 talks="$archives/iwslt14-$pair/$pair"
+if [[ "$other" == pt ]]; then
+    step name_the_files_pt name_as_pt
+fi
 reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT14 \
     "$talks" "$pair" "$work/all"
 sets=()

@@ -7,6 +7,7 @@ import fcntl
 import http.client
 import os
 import re
+import socket
 import sys
 import time
 import urllib.error
@@ -126,12 +127,17 @@ def _transfer(url: str, file: BinaryIO, size: int | None) -> None:
         except BROKEN as error:
             if getattr(error, "errno", None) in DISK:
                 raise MirrorError(f"cannot write {file.name}: {error}") from error
-            reason = str(getattr(error, "reason", "") or error or type(error).__name__)
+            cause = getattr(error, "reason", None) or error
+            reason = str(cause) or type(error).__name__
+            if isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_NONAME:
+                raise MirrorError(f"{reason} (is this machine without network?)") from error
         file.flush()
         failed = 0 if file.tell() > before else failed + 1
         if failed >= ATTEMPTS:
             raise MirrorError(reason)
-        time.sleep(PAUSE * 2 ** max(failed - 1, 0))
+        pause = PAUSE * 2 ** max(failed - 1, 0)
+        note(f"{reason}; trying again in {pause:.0f} s")
+        time.sleep(pause)
 
 
 def _request(url: str, file: BinaryIO, size: int | None) -> bool:

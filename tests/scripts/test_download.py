@@ -10,6 +10,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -227,7 +228,7 @@ def test_a_dead_mirror_is_passed_over(
     assert place.run() == 0
     assert place.cached()["corpus.tgz"] == GOOD
     messages = capsys.readouterr().err
-    assert "refused" in messages
+    assert "refused; trying again in" in messages
     assert "/gone: HTTP 404 Not Found" in messages
     assert f"/other: this mirror's file has {len(GOOD) + 1:,} bytes, not {len(GOOD):,}" in messages
 
@@ -239,6 +240,22 @@ def test_no_mirror_lists_all_of_them(
     message = refused(place, capsys)
     assert "/a: HTTP 404" in message and "/b: HTTP 404" in message and "--from-dir" in message
     assert place.cached() == {}
+
+
+def test_a_name_that_does_not_resolve_is_not_tried_again(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def unknown(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    place.entry("http://first.example/corpus.tgz", "http://second.example/corpus.tgz")
+    message = refused(place, capsys)
+    assert asked == ["first.example", "second.example"]
+    assert "Name or service not known (is this machine without network?)" in message
 
 
 def test_a_full_disk_is_not_tried_again(
@@ -404,7 +421,8 @@ def test_from_dir_takes_a_plain_folder_or_a_copied_cache(
     files = tmp_path / "files"
     files.mkdir()
     message = refused(place, capsys, "--from-dir", str(files))
-    assert f"{files} holds no corpus.tgz" in message and "http://127.0.0.1:9" in message
+    assert f"{files} holds no corpus.tgz, nor set/corpus.tgz (corpus)" in message
+    assert "http://127.0.0.1:9" in message
     (files / "corpus.tgz").write_bytes(GOOD)
     assert place.run("--from-dir", str(files)) == 0
     place.into = place.into.with_name("elsewhere")

@@ -169,6 +169,22 @@ def test_spanish(runner: Runner, archives: Path) -> None:
     assert "train: 115 pairs\n" in said
 
 
+def test_brazilian_portuguese_is_called_pt(runner: Runner, tmp_path: Path) -> None:
+    files = {
+        name.replace("es-en", "pt-br-en").replace(".es", ".pt-br"): text
+        for name, text in members("es").items()
+    }
+    inner = "2014-01/texts/pt-br/en/pt-br-en.tgz"
+    (tmp_path / "2014-01.tgz").write_bytes(tgz({inner: tgz(files)}))
+    entry = {"file": "iwslt14/2014-01.tgz", "inner": inner}
+    table = write_table(tmp_path, {"iwslt14-pt-en": entry})
+    runner = Runner(runner.scripts, table, runner.folder)
+    runner.checked(SCRIPT, "pt-en", "--from-dir", tmp_path, "--output", "data")
+    data = runner.folder / "data"
+    assert joined(data / "train.pt") == [tokens("es", n) for n in kept("train")]
+    assert joined(data / "test.en") == [tokens("en", n) for n in range(2000, 2020)]
+
+
 def test_sentencepiece_has_the_same_pairs_as_they_were(runner: Runner, archives: Path) -> None:
     runner.checked(SCRIPT, "de-en", "--sentencepiece", "--from-dir", archives)
     data = runner.folder / "data" / "iwslt14.de-en.sentencepiece"
@@ -207,6 +223,7 @@ def test_the_table_has_the_published_sizes() -> None:
     table = json.loads((ROOT / "scripts" / "archives.json").read_text())
     sizes = {"train": 160239, "valid": 7283, "test": 6750}
     assert table["iwslt14-de-en"]["pairs"] == sizes
+    assert table["iwslt14-de-en"]["size"] == 19_982_877
 
 
 def without(name: str) -> bytes:
