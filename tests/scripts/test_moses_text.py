@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fairseq.data.encoders.moses_tokenizer import MosesTokenizer, MosesTokenizerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -22,6 +23,23 @@ moses_text: Any = importlib.import_module("moses_text")
 parallel_lines: Any = importlib.import_module("parallel_lines")
 prepare_text: Any = importlib.import_module("prepare_text")
 Steps = moses_text.Steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "options"),
+    [
+        ({}, {"moses_no_dash_splits": True}),  # IWSLT14
+        ({"no_escape": True}, {"moses_no_dash_splits": True, "moses_no_escape": True}),  # IWSLT17
+        ({"aggressive": True}, {}),  # WMT14
+    ],
+)
+def test_fairseq_tokenizes_raw_text_the_same(
+    steps: dict[str, bool], options: dict[str, bool]
+) -> None:
+    """With the options that the README names for ``from_pretrained``."""
+    line = "It's a \"well-known\" e-mail, isn't it?"
+    fairseq = MosesTokenizer(MosesTokenizerConfig(source_lang="en", **options))
+    assert fairseq.encode(line) == moses_text.tokenizer(Steps("en", **steps))(line)
 
 
 @pytest.mark.parametrize(
