@@ -75,6 +75,8 @@ print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' \
 
 open_work() {
     output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
+    # prepare.sh refuses it too, but that runs last, hours later.
+    [[ "$output" != *:* ]] || die "--output '$output': fairseq takes ':' for a separator of directories"
     if [[ -e "$output" ]]; then
         [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
         [[ -f "$output/prepare.json" ]] ||

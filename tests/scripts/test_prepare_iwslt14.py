@@ -358,6 +358,14 @@ def test_wrong_usage(runner: Runner, arguments: list[str], message: str) -> None
     assert "Usage: scripts/prepare_iwslt14.sh" in done.stderr
 
 
+def test_an_output_that_fairseq_cannot_take_is_refused_at_once(
+    runner: Runner, archives: Path
+) -> None:
+    said = runner.refused(SCRIPT, "de-en", "--from-dir", archives, "--output", "a:b")
+    assert "fairseq takes ':' for a separator" in said
+    assert list(runner.folder.iterdir()) == []
+
+
 def test_workers_must_be_a_number(runner: Runner) -> None:
     said = runner.refused(SCRIPT, "de-en", "--workers", "two", status=2)
     assert "--workers must be a whole number of at least 1, not 'two'" in said
