@@ -119,7 +119,9 @@ def load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu")
     except Exception as error:  # a damaged file makes torch raise any of a dozen kinds
-        raise ExportError(f"{path}: cannot be read as a checkpoint ({error})") from error
+        # Around its reason torch advises to load the file unsafely.
+        reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
+        raise ExportError(f"{path}: cannot be read as a checkpoint ({reason})") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
