@@ -1,7 +1,7 @@
 """Two processes train as one process does that sees the same sentences in one update.
 
 Everything is real but the passes: without dropout they would be the same and the three terms 0.
-So a model of our own scales the input of its layers in the second pass, in a fixed way.
+So models of our own scale the input of their layers in the second pass, in a fixed way.
 """
 
 from __future__ import annotations
@@ -15,39 +15,72 @@ import pytest
 import torch
 import torch.multiprocessing
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-from fairseq.models import register_model, register_model_architecture
+from fairseq.models import (
+    ARCH_CONFIG_REGISTRY,
+    ARCH_MODEL_REGISTRY,
+    register_model,
+    register_model_architecture,
+)
+from fairseq.modules import MultiheadAttention
+from fairseq.modules.transformer_layer import (
+    TransformerDecoderLayerBase,
+    TransformerEncoderLayerBase,
+)
 from fairseq_cli.train import cli_main
 
-from lrdrop_fairseq.models.transformer import LRDropTransformer
 from lrdrop_fairseq.siamese import halves
 from tests.toy import TERMS, write_data
+from tests.toy_sentences import write_sentences
 
-FLAGS = (
-    "--task translation --source-lang de --target-lang en --cpu --num-workers 0 --seed 1 "
-    "--arch perturbed --encoder-layers 2 --decoder-layers 2 "
-    "--encoder-embed-dim 16 --decoder-embed-dim 16 --encoder-ffn-embed-dim 24 "
-    "--decoder-ffn-embed-dim 24 --encoder-attention-heads 2 --decoder-attention-heads 4 "
-    "--dropout 0 --attention-dropout 0 --activation-dropout 0 "
-    "--criterion lr_drop_label_smoothed_cross_entropy --label-smoothing 0.1 "
+COMMON = (
+    "--cpu --num-workers 0 --seed 1 "
+    "--encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 24 "
+    "--encoder-attention-heads 2 --dropout 0 --attention-dropout 0 --activation-dropout 0 "
     "--lr-drop-hidden-weight 0.7 --lr-drop-attention-weight 3 --lr-drop-output-weight 2.5 "
     "--optimizer sgd --lr 1 --lr-scheduler fixed --clip-norm 0 "
-    "--batch-size 2 --required-batch-size-multiple 1 --max-epoch 1 --disable-validation"
-).split()
+    "--batch-size 2 --required-batch-size-multiple 1 --max-epoch 1 --disable-validation "
+)
+DECODER = (
+    "--decoder-layers 2 --decoder-embed-dim 16 --decoder-ffn-embed-dim 24 "
+    "--decoder-attention-heads 4 "
+)
+TRANSLATION = (
+    COMMON
+    + DECODER
+    + (
+        "--task translation --source-lang de --target-lang en "
+        "--criterion lr_drop_label_smoothed_cross_entropy --label-smoothing 0.1 "
+    )
+)
+SENTENCES = COMMON + (
+    "--task sentence_prediction --max-positions 62 --criterion lr_drop_sentence_prediction "
+    "--lr 0.1 "
+)
+SENTENCE_TERMS = ("loss", "task_loss", "hidden_loss", "attention_loss", "output_loss")
 
 
 def register_perturbed() -> None:
-    """Register ``--arch perturbed``; in the processes that train only, others list all names."""
+    """Register the ``perturbed_…`` architectures; in the processes that train only, others list
+    all names."""
+    for base in ("transformer", "bart", "roberta"):
+        name, ours = f"perturbed_{base}", f"lr_drop_{base}"
+        register_model(name)(type(name, (Perturbed, ARCH_MODEL_REGISTRY[ours]), {}))
+        register_model_architecture(name, name)(ARCH_CONFIG_REGISTRY[ours])
 
-    @register_model("perturbed")
-    class PerturbedTransformer(LRDropTransformer):
-        @classmethod
-        def build_model(cls, *args: Any, **kwargs: Any) -> Any:
-            model = super().build_model(*args, **kwargs)
-            for layer in (*model.encoder.layers, *model.decoder.layers):
-                layer.register_forward_pre_hook(perturb)
-            return model
 
-    register_model_architecture("perturbed", "perturbed")(lambda args: None)
+class Perturbed:
+    """Also has scores of about 1, where the initialization of BERT gives none to speak of."""
+
+    @classmethod
+    def build_model(cls, *args: Any, **kwargs: Any) -> Any:
+        model = super().build_model(*args, **kwargs)  # type: ignore[misc]
+        for module in model.modules():
+            if isinstance(module, (TransformerEncoderLayerBase, TransformerDecoderLayerBase)):
+                module.register_forward_pre_hook(perturb)
+            elif isinstance(module, MultiheadAttention):
+                for projection in (module.q_proj, module.k_proj):
+                    torch.nn.init.xavier_uniform_(projection.weight)
+        return model
 
 
 def perturb(layer: Any, inputs: tuple[Any, ...]) -> Any:
@@ -80,15 +113,22 @@ def _train(rank: int, n_processes: int, folder: str, flags: list[str]) -> None:
         cli_main()
 
 
-def train(data: Path, folder: Path, n_processes: int, *more: str) -> tuple[Any, dict[str, float]]:
+def train(
+    data: Path,
+    folder: Path,
+    n_processes: int,
+    *more: str,
+    flags: str = TRANSLATION + "--arch perturbed_transformer",
+    terms: tuple[str, ...] = TERMS,
+) -> tuple[Any, dict[str, float]]:
     """(parameters after one epoch, mean of every logged value)."""
     folder.mkdir()
-    arguments = (n_processes, str(folder), [str(data), *FLAGS, *more])
+    arguments = (n_processes, str(folder), [str(data), *flags.split(), *more])
     # Forked, as importing fairseq anew takes each process seconds.
     torch.multiprocessing.start_processes(_train, arguments, n_processes, start_method="fork")
     state = load_checkpoint_to_cpu(str(folder / "checkpoint_last.pt"))
     meters = {key: meter for _, key, _, meter in state["extra_state"]["metrics"]["train"]}
-    return state["model"], {key: float(meters[key]["sum"] / meters[key]["count"]) for key in TERMS}
+    return state["model"], {key: float(meters[key]["sum"] / meters[key]["count"]) for key in terms}
 
 
 @pytest.fixture(scope="module")
@@ -133,4 +173,37 @@ def test_a_process_without_sentences_adds_nothing(data: Path, tmp_path: Path) ->
     """3 batches, 2 processes: in the second update one of them has a dummy batch."""
     one = train(data, tmp_path / "one", 1, "--batch-size=3", "--update-freq=2")
     two = train(data, tmp_path / "two", 2, "--batch-size=3")
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("flags", ["--ddp-backend pytorch_ddp", "--ddp-backend legacy_ddp"])
+def test_two_processes_train_bart_as_one(data: Path, tmp_path: Path, flags: str) -> None:
+    """With DDP's search for unused parameters, as the recipe of summarization has it."""
+    bart = TRANSLATION + "--arch perturbed_bart --share-all-embeddings "
+    one = train(data, tmp_path / "one", 1, "--update-freq=2", flags=bart)
+    more = "--find-unused-parameters --checkpoint-activations "
+    two = train(data, tmp_path / "two", 2, flags=bart + more + flags)
+    assert all(value > 1e-4 for value in one[1].values()), one[1]
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("flags", ["--ddp-backend pytorch_ddp", "--ddp-backend legacy_ddp"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "--arch perturbed_roberta --num-classes 3",
+        "--arch perturbed_roberta --num-classes 1 --regression-target",
+        f"--arch perturbed_bart --num-classes 3 --add-prev-output-tokens {DECODER}",
+    ],
+    ids=["classes", "regression", "bart"],
+)
+def test_two_processes_predict_as_one(tmp_path: Path, model: str, flags: str) -> None:
+    """5 batches: in the last update one process has a dummy batch. DDP needs its search, as the
+    head of the language model is not used."""
+    lengths = [4 + i for i in range(10)]
+    data = write_sentences(tmp_path / "data", lengths, regression="regression" in model)
+    common = dict(flags=f"{SENTENCES} {model}", terms=SENTENCE_TERMS)
+    one = train(data, tmp_path / "one", 1, "--update-freq=2", **common)
+    two = train(data, tmp_path / "two", 2, "--find-unused-parameters", *flags.split(), **common)
+    assert all(value > 1e-4 for value in one[1].values()), one[1]
     torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from fairseq.criterions import CRITERION_REGISTRY
-from fairseq.data import Dictionary
+from fairseq.data import Dictionary, indexed_dataset
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.tasks.sentence_prediction import SentencePredictionConfig, SentencePredictionTask
 
@@ -87,3 +88,28 @@ def make_sentences(
         "net_input": net_input,
         "target": target,
     }
+
+
+def write_sentences(folder: Path, lengths: Sequence[int], regression: bool = False) -> Path:
+    """Write a binarized training set of sentences of these lengths, and return its folder."""
+    task, sample = make_sentence_task(), make_sentences(lengths, regression)
+    inputs, labels = folder / "input0", folder / "label"
+    for side, dictionary in ((inputs, task.source_dictionary), (labels, task.label_dictionary)):
+        side.mkdir(parents=True)
+        dictionary.save(str(side / "dict.txt"))
+    words = task.source_dictionary
+    words.save(str(inputs / "dict.txt"))
+    write(inputs / "train", [row[row.ne(words.pad())] for row in sample["net_input"]["src_tokens"]])
+    if regression:
+        (labels / "train.label").write_text("".join(f"{x}\n" for x in sample["target"].flatten()))
+    else:
+        first = task.label_dictionary.nspecial
+        write(labels / "train", [first + row for row in sample["target"]])
+    return folder
+
+
+def write(prefix: Path, rows: Sequence[torch.Tensor]) -> None:
+    builder = indexed_dataset.make_builder(f"{prefix}.bin", "mmap", VOCABULARY)
+    for row in rows:
+        builder.add_item(row.int())
+    builder.finalize(f"{prefix}.idx")
