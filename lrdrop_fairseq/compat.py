@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import fairseq.utils
 import numpy as np
 import omegaconf
 import torch
@@ -50,6 +51,7 @@ def apply() -> None:
     copy_checkpoints_aside()
     follow_torchrun()
     name_no_device_to_ddp_on_the_cpu()
+    gather_lists_on_the_cpu()
 
 
 def allow_checkpoint_classes() -> None:
@@ -300,6 +302,30 @@ def name_no_device_to_ddp_on_the_cpu() -> None:
         return original(module=module, **options)
 
     _replace(distributed_fairseq_model, DistributedDataParallel)
+
+
+def gather_lists_on_the_cpu() -> None:
+    """Let processes on CPUs gather what they cannot add up.
+
+    fairseq sends it through a buffer on a GPU always: validation of ``sentence_prediction`` with
+    ``--report-mcc``, or ``fairseq-validate``, ends in a TypeError on CPUs.
+
+    Ends with: a fairseq that gathers with ``torch.distributed.all_gather_object`` (none so far).
+    """
+    original = distributed_utils.all_gather_list
+    if hasattr(original, _REPAIRED):
+        return
+
+    @functools.wraps(original, updated=())
+    def all_gather_list(data: Any, group: Any = None, max_size: int = 16384) -> list[Any]:
+        group = group or distributed_utils.get_global_group()
+        if torch.distributed.get_backend(group) != "gloo":
+            return original(data, group, max_size)  # type: ignore[no-any-return]
+        result = [None] * torch.distributed.get_world_size(group)
+        torch.distributed.all_gather_object(result, fairseq.utils.move_to_cpu(data), group)
+        return result
+
+    _replace(distributed_utils, all_gather_list)
 
 
 def _replace(owner: Any, function: Callable[..., Any]) -> None:

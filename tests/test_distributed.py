@@ -7,6 +7,7 @@ So models of our own scale the input of their layers in the second pass, in a fi
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,20 @@ def test_two_processes_predict_as_one(tmp_path: Path, model: str, flags: str) ->
     two = train(data, tmp_path / "two", 2, "--find-unused-parameters", *flags.split(), **common)
     assert all(value > 1e-4 for value in one[1].values()), one[1]
     torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+
+
+def test_validation_gathers_the_predictions_of_all(tmp_path: Path) -> None:
+    """fairseq would add them up, number by number, and choose the checkpoint by what comes out."""
+    data = write_sentences(tmp_path / "data", [4 + i for i in range(10)], regression=True)
+    for file in data.glob("*/train.*"):
+        shutil.copy(file, file.with_name(file.name.replace("train", "valid")))
+    flags = SENTENCES.replace("--disable-validation", "") + (
+        "--arch perturbed_roberta --num-classes 1 --regression-target --find-unused-parameters "
+        "--report-pearson-and-spearman --best-checkpoint-metric pearson_and_spearman"
+    )
+    correlations = []
+    for n, frequency in ((1, "--update-freq=2"), (2, "--update-freq=1")):
+        train(data, tmp_path / f"{n}", n, frequency, flags=flags, terms=SENTENCE_TERMS)
+        state = load_checkpoint_to_cpu(str(tmp_path / f"{n}" / "checkpoint_last.pt"))
+        correlations.append(state["extra_state"]["val_loss"])
+    assert correlations[0] == correlations[1] != 0
