@@ -211,7 +211,7 @@ def test_two_processes_predict_as_one(tmp_path: Path, model: str, flags: str) ->
 
 
 def test_validation_gathers_the_predictions_of_all(tmp_path: Path) -> None:
-    """fairseq would add them up, number by number, and choose the checkpoint by what comes out."""
+    """For ``--report-…``; fairseq tries to add the lists up."""
     data = write_sentences(tmp_path / "data", [4 + i for i in range(10)], regression=True)
     for file in data.glob("*/train.*"):
         shutil.copy(file, file.with_name(file.name.replace("train", "valid")))

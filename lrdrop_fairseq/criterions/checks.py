@@ -28,7 +28,12 @@ def check_weights(**weights: float) -> None:
 
 
 def check_task(task: Any) -> None:
-    """Raise ValueError if the task has no target dictionary: there is nothing to regularize."""
+    """Raise ValueError if the task has no sequences for targets: there is nothing to regularize."""
+    if getattr(task, "label_dictionary", None) is not None:
+        raise ValueError(
+            f"the task {type(task).__name__} predicts labels of sentences: use --criterion "
+            "lr_drop_sentence_prediction"
+        )
     if getattr(task, "target_dictionary", None) is None:
         raise ValueError(
             f"the task {type(task).__name__} has no targets: lr_drop_label_smoothed_cross_entropy "
@@ -83,6 +88,16 @@ def check_model(model: nn.Module, exposed: bool) -> None:
         )
 
 
+def check_decoder(model: nn.Module) -> None:
+    """Raise ValueError if the model, as of :func:`check_model`, is an encoder alone."""
+    inner = unwrap(model)[-1]
+    if isinstance(inner, FairseqEncoderModel):
+        raise ValueError(
+            f"{type(inner).__name__} has no decoder: lr_drop_label_smoothed_cross_entropy needs a "
+            "sequence-to-sequence architecture such as lr_drop_transformer or lr_drop_bart"
+        )
+
+
 def _check_stacks(model: Any) -> None:
     """Raise ValueError unless encoder and decoder have layers that can be recorded."""
     stacks: dict[str, type[nn.Module]] = {"encoder": TransformerEncoderBase}
@@ -95,8 +110,7 @@ def _check_stacks(model: Any) -> None:
             raise ValueError(
                 f"the {name} of this model is {type(stack).__name__} and has no part derived from "
                 f"fairseq's {base.__name__}: LR-Drop cannot see its layers. Set "
-                "--lr-drop-hidden-weight 0 "
-                "--lr-drop-attention-weight 0"
+                "--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"
             )
 
 

@@ -65,6 +65,8 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
 
     def check_model(self, model: Any) -> None:
         super().check_model(model)
+        if self.exposing:
+            checks.check_decoder(model)
         obstacle = chunking_obstacle(model)
         if obstacle:
             logger.info("LR-Drop holds the logits of all tokens, because of %s", obstacle)

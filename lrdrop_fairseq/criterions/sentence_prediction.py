@@ -131,8 +131,8 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
     def logging_outputs_can_be_summed(self) -> bool:
         """Whether workers may add up their logs: not the lists of predictions in validation.
 
-        fairseq's own ``sentence_prediction`` lets them be added element by element, so what it
-        computes from them with several processes (``--report-mcc`` and the like) is wrong.
+        fairseq's own ``sentence_prediction`` says yes always, and with ``--report-mcc`` and the
+        like its first validation with several processes ends in a TypeError.
         """
         return self.training or not self.keep_pred_and_targ
 

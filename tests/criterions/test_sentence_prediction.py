@@ -16,7 +16,15 @@ from lrdrop_fairseq import attention
 from lrdrop_fairseq.layer_states import LayerStates
 from lrdrop_fairseq.layer_terms import hidden_term
 from lrdrop_fairseq.siamese import duplicate
-from tests.toy import assert_same, draw_dropout_as_fairseq, gradients, make_task, run
+from tests.toy import (
+    assert_same,
+    draw_dropout_as_fairseq,
+    gradients,
+    make_criterion,
+    make_sample,
+    make_task,
+    run,
+)
 from tests.toy_sentences import (
     HEAD,
     make_sentence_criterion,
@@ -279,6 +287,13 @@ def test_a_missing_head_is_refused() -> None:
 def test_a_task_without_labels_is_refused() -> None:
     with pytest.raises(ValueError, match="TranslationTask has no labels"):
         make_sentence_criterion(task=make_task())
+
+
+def test_the_criterion_of_translation_is_refused() -> None:
+    with pytest.raises(ValueError, match="SentencePredictionTask.*lr_drop_sentence_prediction"):
+        make_criterion(task=make_sentence_task())
+    with pytest.raises(ValueError, match="LRDropRoberta has no decoder"):
+        make_criterion()(make_sentence_model(), make_sample())
 
 
 def test_bad_weights_are_refused() -> None:
