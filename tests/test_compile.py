@@ -12,7 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.output_layer import chunking_obstacle
 from lrdrop_fairseq.wrappers import unwrap
-from tests.toy import TERMS, assert_same, make_criterion, make_model, make_sample, run
+from tests.toy import TERMS, assert_same, gradients, make_criterion, make_model, make_sample, run
+from tests.toy_sentences import make_sentence_criterion, make_sentence_model, make_sentences
 
 SMALL = dict(encoder_layers=1, decoder_layers=1, dropout=0.3)
 
@@ -68,10 +69,22 @@ def test_training_is_that_of_the_uncompiled_model(
     assert chunking_obstacle(model) is None
     loss, log, _ = run(make_criterion(), model, make_sample())
     assert torch._dynamo.utils.counters["frames"]["ok"] > 0  # something was compiled
-    gradients = {names[p]: p.grad for p in model.parameters() if p.grad is not None}
-    assert_same((loss, log, gradients), expected, rtol=1e-5, atol=1e-5)
+    found = {names[p]: p.grad for p in model.parameters() if p.grad is not None}
+    assert_same((loss, log, found), expected, rtol=1e-5, atol=1e-5)
     for name in TERMS:
         torch.testing.assert_close(log[name], expected[1][name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("arch", ["lr_drop_roberta", "lr_drop_bart"])
+def test_prediction_of_sentences_is_that_of_the_uncompiled_model(arch: str) -> None:
+    model = make_sentence_model(arch, **SMALL)
+    sample = make_sentences(decoder_input="bart" in arch)
+    expected = run(make_sentence_criterion(), model, sample)
+    compiled = torch.compile(model, backend="eager")
+    actual = run(make_sentence_criterion(), compiled, sample)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+    assert actual[1].keys() == expected[1].keys()
+    assert_same((*actual[:2], gradients(model)), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_nothing_compiled_for_one_kind_of_pass_serves_another() -> None:
