@@ -36,8 +36,10 @@ def flat_options(checkpoint: Any) -> dict[str, Any]:
     Raises:
         ExportError: this is no checkpoint of fairseq, or one without options.
     """
-    needed = ("model", "optimizer_history", "extra_state")
-    if not isinstance(checkpoint, dict) or any(name not in checkpoint for name in needed):
+    needed = {"model": dict, "optimizer_history": list, "extra_state": dict}
+    if not isinstance(checkpoint, dict) or not all(
+        isinstance(checkpoint.get(name), kind) for name, kind in needed.items()
+    ):
         raise ExportError("this is no checkpoint of fairseq-train")
     if checkpoint.get("args") is not None:
         return _fields(checkpoint["args"])

@@ -307,6 +307,8 @@ def test_errors(tmp_path: Path) -> None:
     checkpoint = trained(tmp_path / "c.pt")
     refused([1], "no checkpoint of fairseq-train")
     refused({"weight": torch.ones(1)}, "no checkpoint of fairseq-train")
+    for name in ("model", "optimizer_history", "extra_state"):
+        refused({**checkpoint, name: None}, "no checkpoint of fairseq-train")
     refused({**checkpoint, "cfg": None}, "has no options")
     refused(export(checkpoint), "an ordinary checkpoint already")
     refused({**checkpoint, "task_state": {"d": object()}}, "task_state.d holds a object")

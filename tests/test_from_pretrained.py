@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairseq.models.roberta import RobertaModel
 from fairseq.models.transformer import TransformerModel
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from sacremoses import MosesTokenizer
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
+from lrdrop_fairseq.models.roberta import LRDropRoberta
 from lrdrop_fairseq.models.transformer import LRDropTransformer
 from tests import toy_run as toy
+from tests.models.test_pretrained import SIZES, flags
+from tests.models.test_pretrained import make_trainer as make_any_trainer
 from tests.toy import make_trainer
+from tests.toy_sentences import HEAD, make_sentence_task, make_sentences, write_sentences
 
 
 @pytest.fixture
@@ -84,6 +89,27 @@ def test_moses_and_bpe(toy_run: toy.ToyRun, tmp_path: Path) -> None:
         assert torch.equal(model.encode(raw["de"][number]), pair["source"])
         assert model.decode(pair["target"]) == raw["en"][number]
     assert isinstance(model.translate(raw["de"][0], max_len_b=10), str)
+
+
+def test_prediction_of_sentences(tmp_path: Path) -> None:
+    """RoBERTa's interface, head and labels included: with the plugin, and exported."""
+    data = write_sentences(tmp_path / "data", [4, 5, 6])
+    trainer = make_any_trainer(
+        make_sentence_task(), "--task=sentence_prediction", "--num-classes=3", "--max-positions=62",
+        "--arch=lr_drop_roberta_base", "--criterion=lr_drop_sentence_prediction", *flags(SIZES),
+    )  # fmt: skip
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(tmp_path / "trained.pt"), {"train_iterator": {"epoch": 1}})
+    toy.export(tmp_path / "trained.pt", tmp_path / "exported.pt", drop_optimizer=True)
+    tokens = make_sentences()["net_input"]["src_tokens"]
+    model = trainer.model.eval()
+    expected = model(tokens, classification_head_name=HEAD)[0].log_softmax(dim=-1)
+    for name, cls in {"trained.pt": LRDropRoberta, "exported.pt": RobertaModel}.items():
+        loaded = RobertaModel.from_pretrained(
+            str(tmp_path), checkpoint_file=name, data_name_or_path=str(data), bpe=None
+        ).eval()
+        assert type(loaded.model) is cls
+        torch.testing.assert_close(loaded.predict(HEAD, tokens), expected)
 
 
 def tokenize(texts: Path, folder: Path) -> Path:
