@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from typing import Any
 
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.bart import BARTModel, bart_base_architecture, bart_large_architecture
+from omegaconf import OmegaConf
 
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 
@@ -14,12 +16,14 @@ from lrdrop_fairseq.models.exposed import ExposesLayerStates
 class LRDropBART(ExposesLayerStates, BARTModel):
     """``bart`` for LR-Drop. Public checkpoints load into it, and its own into ``bart``."""
 
-    def upgrade_state_dict_named(self, state_dict: dict[str, Any], name: str) -> None:
-        """Also where the model is made from YAML, whose options do not name the task: fairseq's
-        BART asks for it there (it wants to know mBART's) and would fail."""
-        if not hasattr(self.args, "task"):
-            self.args.task = None
-        super().upgrade_state_dict_named(state_dict, name)
+    @classmethod
+    def build_model(cls, args: Any, task: Any) -> Any:
+        """Also from YAML: of its options fairseq keeps the Transformer's alone, and BART then
+        fails where it looks for one of its own, or for the name of the task (it asks for
+        mBART's), which is no option of the model there."""
+        if OmegaConf.is_config(args):
+            args = Namespace(**{"task": None, **args})
+        return super().build_model(args, task)
 
 
 for _name, _architecture in {

@@ -11,8 +11,9 @@ import pytest
 import torch
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, build_model
 from fairseq.trainer import Trainer
+from omegaconf import OmegaConf
 
 from tests.toy import make_sample, make_task
 from tests.toy_sentences import HEAD, make_sentence_task, make_sentences
@@ -107,6 +108,18 @@ def test_bart(bart: Any, arch: str, mask: bool, tmp_path: Path) -> None:
     stock.load_checkpoint(str(tmp_path / "tuned.pt"), **RESET)
     for (name, mine), other in zip(trainer.model.named_parameters(), stock.model.parameters()):
         assert torch.equal(mine, other), name
+
+
+def test_bart_from_yaml() -> None:
+    """What fairseq's own BART cannot: load a checkpoint, and have a head for sentences."""
+    task = make_sentence_task()
+    sizes = {**SIZES, **BART_SIZES}
+    cfg = OmegaConf.create({"_name": "lr_drop_bart_base", "pooler_dropout": 0.4, **sizes})
+    model = build_model(cfg, task)
+    model.register_classification_head(HEAD, num_classes=3)
+    assert model.classification_heads[HEAD].dropout.p == 0.4
+    model.load_state_dict(model.state_dict(), model_cfg=cfg)
+    assert model.encoder.layernorm_embedding is not None, "the architecture's own options"
 
 
 def old_roberta_names(state: Any) -> Any:
