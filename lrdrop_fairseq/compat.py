@@ -23,6 +23,7 @@ import numpy as np
 import omegaconf
 import torch
 from fairseq import options
+from fairseq.criterions.sentence_prediction import SentencePredictionCriterion
 from fairseq.data import data_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
@@ -51,6 +52,7 @@ def apply() -> None:
     copy_checkpoints_aside()
     follow_torchrun()
     name_no_device_to_ddp_on_the_cpu()
+    gather_predictions_of_sentences()
     gather_lists_on_the_cpu()
 
 
@@ -302,6 +304,24 @@ def name_no_device_to_ddp_on_the_cpu() -> None:
         return original(module=module, **options)
 
     _replace(distributed_fairseq_model, DistributedDataParallel)
+
+
+def gather_predictions_of_sentences() -> None:
+    """Let several processes validate ``sentence_prediction`` with ``--report-mcc`` and the like.
+
+    fairseq takes the lists of predictions for numbers that workers may add up, and the first
+    validation ends in a TypeError.
+
+    Ends with: a fairseq whose ``SentencePredictionCriterion`` has them gathered (none so far;
+    0.12.2 has no such flags).
+    """
+    if hasattr(SentencePredictionCriterion.logging_outputs_can_be_summed, _REPAIRED):
+        return
+
+    def logging_outputs_can_be_summed(self: SentencePredictionCriterion) -> bool:
+        return self.training or not getattr(self, "keep_pred_and_targ", False)
+
+    _replace(SentencePredictionCriterion, logging_outputs_can_be_summed)
 
 
 def gather_lists_on_the_cpu() -> None:

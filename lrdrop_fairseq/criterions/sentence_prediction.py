@@ -128,14 +128,6 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
         decoder_input = net_input.get("prev_output_tokens")
         return source, source if decoder_input is None else decoder_input.eq(self.padding_idx)
 
-    def logging_outputs_can_be_summed(self) -> bool:
-        """Whether workers may add up their logs: not the lists of predictions in validation.
-
-        fairseq's own ``sentence_prediction`` says yes always, and with ``--report-mcc`` and the
-        like its first validation with several processes ends in a TypeError.
-        """
-        return self.training or not self.keep_pred_and_targ
-
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
         """Aggregate over workers and gradient accumulation; see the README for the units."""

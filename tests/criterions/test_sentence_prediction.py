@@ -320,9 +320,10 @@ def test_dropout_zero_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     assert "nothing to regularize" in caplog.text
 
 
-def test_workers_do_not_add_up_lists_of_predictions() -> None:
+@pytest.mark.parametrize("name", [PLAIN, "lr_drop_sentence_prediction"])
+def test_workers_do_not_add_up_lists_of_predictions(name: str) -> None:
     """fairseq asks before it reduces the logs of several processes."""
-    criterion = make_sentence_criterion(report_mcc=True)
+    criterion = make_sentence_criterion(name, report_mcc=True)
     summed = criterion.task.logging_outputs_can_be_summed
     assert summed(criterion.train()) and not summed(criterion.eval())
-    assert summed(make_sentence_criterion().eval())
+    assert summed(make_sentence_criterion(name).eval())
