@@ -126,5 +126,5 @@ def log_terms(logging_outputs: list[dict[str, Any]], per: str, units: dict[str, 
     for name, unit in units.items():
         if any(name in log for log in logging_outputs):
             total = sum(log.get(name, 0) for log in logging_outputs)
-            # Not rounded: among hundreds of keys, differences of probabilities are millionths.
-            metrics.log_scalar(name, total / count / unit, count)
+            # Hardly rounded: among hundreds of keys, differences of probabilities are millionths.
+            metrics.log_scalar(name, total / count / unit, count, round=10)
