@@ -106,16 +106,13 @@ batch_flags=(--batch-size "$batch_size" --max-tokens 4400 --required-batch-size-
 # One process: these batch sizes are those of one device, and over several fairseq's sentence_prediction adds
 # up lists of predictions number by number, which makes the metrics that choose the checkpoint wrong.
 device_flags=(--distributed-world-size 1)
-cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
-if [[ "$cuda" == True ]]; then
+if has_cuda; then
     device_flags+=(--fp16 --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128)
 else
     note "no CUDA device: fine-tuning in float32 on the CPU, where a public checkpoint takes very long"
 fi
 
-# A progress bar for a person; plain lines where the output goes to a file or another program.
-if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
-log_flags=(--log-format "$log_format" --log-interval 100)
+log_flags=(--log-format "$(log_format)" --log-interval 100)
 
 # A run is in the background so that a signal sent to this script reaches it.
 child=""
