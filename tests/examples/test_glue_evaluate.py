@@ -84,6 +84,7 @@ def write_scores(
 ) -> Path:
     """FOLDER/seedN/scores.valid.json as evaluate.py writes them."""
     base = {"task": task, "subset": "valid", "arch": "a", "method": "plain", "flags": ""}
+    base["model"] = "/m.pt"
     for seed, found in values.items():
         path = folder / f"seed{seed}" / "scores.valid.json"
         path.parent.mkdir(parents=True)
@@ -139,11 +140,17 @@ def test_summary_counts_undefined_scores_apart(tmp_path: Path) -> None:
 
 
 def test_summary_keeps_settings_apart(tmp_path: Path) -> None:
-    """Runs that differ by their flags are no seeds of one another; a run twice is refused."""
+    """Runs that differ by flags or checkpoint are no seeds of one another; no run counts twice."""
     one = write_scores(tmp_path / "one", {1: {"mcc": 1.0}}, flags="--lr 1")
     other = write_scores(tmp_path / "other", {1: {"mcc": 3.0}}, flags="--lr 2")
     table = glue_summary.rows(glue_summary.read_scores([one, other]))
     assert [row[4] for row in table] == ["plain --lr 1", "plain --lr 2"]
+    mnli = write_scores(tmp_path / "mnli", {2: {"mcc": 5.0}}, flags="--lr 1", model="/mnli.pt")
+    table = glue_summary.rows(glue_summary.read_scores([one, mnli]))
+    assert [(row[4], row[6]) for row in table] == [
+        ("plain /m.pt", "1.00"),
+        ("plain /mnli.pt", "5.00"),
+    ]
     twin = write_scores(tmp_path / "twin", {1: {"mcc": 3.0}}, flags="--lr 2")
     with pytest.raises(glue_tasks.GlueError, match="same run and seed"):
         glue_summary.read_scores([other, twin])
