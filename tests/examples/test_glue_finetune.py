@@ -251,6 +251,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small_corpora.write_task(folder / "raw", "MRPC", 160, 1)
     small_corpora.write_bpe(folder / "raw")
     prepare = [str(EXAMPLE / "prepare_glue.sh"), "MRPC", "--from-dir", str(folder / "raw")]
+    prepare += ["--bpe", str(folder / "raw")]
     prepare += ["--output", str(folder / "data"), "--any-size", "--workers", "1"]
     subprocess.run(prepare, env=real_environment(), check=True, capture_output=True)
     assert small_model.main([str(folder / "raw" / "dict.txt"), str(folder / "model.pt")]) == 0
