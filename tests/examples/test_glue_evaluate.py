@@ -174,6 +174,20 @@ def test_plot_shows_every_seed_and_the_median(tmp_path: Path) -> None:
     assert not (tmp_path / "seeds.part").exists()
 
 
+def test_without_matplotlib_there_is_a_table_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_scores(tmp_path / "a", {1: {"mcc": 12.5}})
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "glue_plot")
+    arguments = ["evaluate.py", "summarize", str(folder), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert glue_evaluate.main() == 1
+    captured = capsys.readouterr()
+    assert "12.50" in captured.out and "install.sh --plots" in captured.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.tsv"]
+
+
 def test_mnli_is_scored_on_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scored = []
     glue_predict: Any = importlib.import_module("glue_predict")
