@@ -50,12 +50,18 @@ def read_scores(folders: Iterable[Path]) -> Grouped:
         if not paths:
             raise GlueError(f"{folder}: no scores.*.json in it; run evaluate.py score first")
         for path in paths:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            group = Group(**{field.name: found[field.name] for field in fields(Group)})
-            other = seen.setdefault((group, found["seed"]), path)
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+                group = Group(**{field.name: found[field.name] for field in fields(Group)})
+                seed, scores = found["seed"], found["scores"]
+            except (ValueError, KeyError) as error:
+                raise GlueError(
+                    f"{path}: not what evaluate.py writes ({error!r}); score again with --force"
+                ) from error
+            other = seen.setdefault((group, seed), path)
             if other != path:
                 raise GlueError(f"{other} and {path} are of the same run and seed: name one folder")
-            grouped.setdefault(group, {})[found["seed"]] = found["scores"]
+            grouped.setdefault(group, {})[seed] = scores
     return dict(sorted(grouped.items(), key=lambda item: order(item[0])))
 
 

@@ -154,6 +154,9 @@ def test_summary_keeps_settings_apart(tmp_path: Path) -> None:
     twin = write_scores(tmp_path / "twin", {1: {"mcc": 3.0}}, flags="--lr 2")
     with pytest.raises(glue_tasks.GlueError, match="same run and seed"):
         glue_summary.read_scores([other, twin])
+    (twin / "seed1" / "scores.valid.json").write_text('{"task": "RTE"')
+    with pytest.raises(glue_tasks.GlueError, match="not what evaluate.py writes"):
+        glue_summary.read_scores([twin])
     with pytest.raises(glue_tasks.GlueError, match="run evaluate.py score first"):
         (tmp_path / "empty").mkdir()
         glue_summary.read_scores([tmp_path / "empty"])
