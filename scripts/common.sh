@@ -9,6 +9,12 @@
 #   usage_error [MSG]       the message, then the script's own `usage` on stderr, exit 2
 #   need_value "$@"         inside an option loop: usage_error unless $1 (the option) has a value in $2
 #   need_positive OPT N     usage_error unless N is a whole number of at least 1
+#   has_cuda                whether torch sees a GPU
+# and for the scripts that train
+#   find_rank               sets `rank` and `processes`: those of torchrun, or 0 and 1
+#   find_device             sets `device_flags` for those processes
+#   log_format              prints the format of fairseq's log that suits standard error
+#   exec_logged LOG CMD...  becomes the command, with a copy of its standard output in LOG
 # A script that calls usage_error, need_value or need_positive defines a function `usage` that prints to stdout.
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
@@ -47,4 +53,53 @@ need_positive() {
     if [[ ! "$2" =~ ^[1-9][0-9]*$ ]]; then
         usage_error "$1 must be a whole number of at least 1, not '$2'"
     fi
+}
+
+has_cuda() {
+    local seen
+    seen="$(python -c 'import torch; print(torch.cuda.is_available())')" || die "$(command -v python) has no torch"
+    [[ "$seen" == True ]]
+}
+
+# Under torchrun every process runs the script. The first one (rank 0) keeps the record and the log and prints the
+# notes; the others check what it checks, so that all of them refuse together.
+find_rank() {
+    rank=0 processes=1
+    if [[ -n "${MASTER_ADDR:-}" && -n "${MASTER_PORT:-}" && -n "${RANK:-}" && -n "${WORLD_SIZE:-}" ]]; then
+        rank="$RANK" processes="$WORLD_SIZE"
+    fi
+    # shellcheck disable=SC2329  # called by whoever called this
+    if ((rank > 0)); then note() { :; }; fi
+}
+
+# find_device [WHAT]: half precision on a GPU if WHAT is given, the model that takes very long without one.
+# shellcheck disable=SC2034  # the caller reads device_flags
+find_device() {
+    device_flags=()
+    if (($# == 0 && processes == 1)); then return; fi
+    if has_cuda; then
+        if (($# > 0)); then device_flags=(--fp16); fi
+        return
+    fi
+    if (($# > 0)); then note "no CUDA device: training in float32 on the CPU, where $1 will take very long"; fi
+    if ((processes > 1)); then
+        note "no CUDA device: $processes processes on CPUs, with --distributed-backend gloo"
+        device_flags=(--distributed-backend gloo)
+    fi
+}
+
+# A progress bar for a person; plain lines where the output goes to a file or another program.
+log_format() {
+    if [[ -t 2 ]]; then printf 'tqdm\n'; else printf 'simple\n'; fi
+}
+
+# exec: a signal sent to the script reaches fairseq. The log is kept by tee because fairseq's --log-file repeats
+# every line of epoch N N times; the progress bar goes to standard error. The statistics are those of all processes
+# and come from rank 0; of the others only warnings and errors are left.
+exec_logged() {
+    local log="$1"
+    shift
+    note "command: $(printf '%q ' "$@")"
+    if ((rank > 0)); then exec "$@" >&2; fi
+    exec "$@" > >(exec tee -a -i -- "$log")
 }

@@ -63,13 +63,7 @@ for flag in "${extra[@]}"; do
     if [[ "$flag" =~ ^--(save-dir|seed)(=|$) ]]; then usage_error "give ${flag%%=*} before --"; fi
 done
 
-# Under torchrun every process runs this script. The first one (rank 0) keeps train.json and train.log and
-# prints the notes; the others check what it checks, so that all of them refuse together.
-rank=0 processes=1
-if [[ -n "${MASTER_ADDR:-}" && -n "${MASTER_PORT:-}" && -n "${RANK:-}" && -n "${WORLD_SIZE:-}" ]]; then
-    rank="$RANK" processes="$WORLD_SIZE"
-fi
-if ((rank > 0)); then note() { :; }; fi
+find_rank
 
 # What the three presets share: the Transformer's usual optimization, one embedding table for both
 # languages and the output, and a checkpoint per epoch of which the last ten stay (evaluate.sh averages them).
@@ -141,23 +135,8 @@ languages="$(python "$ROOT/scripts/train_record.py" "$data" "$save_dir" "${recor
 read -r source_lang target_lang <<<"$languages"
 task_flags+=(--source-lang "$source_lang" --target-lang "$target_lang")
 
-# A progress bar for a person; plain lines where the output goes to a file or another program.
-if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
-log_flags=(--log-format "$log_format" --log-interval "$log_interval")
-
-device_flags=()
-if [[ "$half_precision" == yes ]] || ((processes > 1)); then
-    cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
-    if [[ "$cuda" == True && "$half_precision" == yes ]]; then
-        device_flags=(--fp16)
-    elif [[ "$cuda" == False && "$half_precision" == yes ]]; then
-        note "no CUDA device: training in float32 on the CPU, where preset '$preset' will take very long"
-    fi
-    if [[ "$cuda" == False ]] && ((processes > 1)); then
-        note "no CUDA device: $processes processes on CPUs, with --distributed-backend gloo"
-        device_flags+=(--distributed-backend gloo)
-    fi
-fi
+log_flags=(--log-format "$(log_format)" --log-interval "$log_interval")
+if [[ "$half_precision" == yes ]]; then find_device "preset '$preset'"; else find_device; fi
 
 if [[ -f "$save_dir/checkpoint_last.pt" ]]; then
     note "resuming from $save_dir/checkpoint_last.pt"
@@ -173,10 +152,4 @@ command_line=(
     "${checkpoint_flags[@]}" "${log_flags[@]}" "${extra[@]}"
 )
 note "training $arch ($source_lang-$target_lang, method $method); log: $save_dir/train.log"
-note "command: $(printf '%q ' "${command_line[@]}")"
-
-# exec: a signal sent to this script reaches fairseq. The log is a copy of the standard output, kept by tee
-# because fairseq's --log-file repeats every line of epoch N N times; the progress bar goes to standard error.
-# The statistics are those of all processes and come from rank 0; of the others only warnings and errors are left.
-if ((rank > 0)); then exec "${command_line[@]}" >&2; fi
-exec "${command_line[@]}" > >(exec tee -a -i -- "$save_dir/train.log")
+exec_logged "$save_dir/train.log" "${command_line[@]}"

@@ -57,8 +57,7 @@ def run_score(options: argparse.Namespace) -> None:
 
 
 def run_summarize(options: argparse.Namespace) -> None:
-    """Print the table; write it and the plot."""
-    from glue_plot import draw, save
+    """Print the table; write it and the plot.  GlueError at the end where nothing can plot."""
     from glue_summary import as_text, as_tsv, read_scores, rows
 
     grouped = read_scores(options.folders)
@@ -67,8 +66,12 @@ def run_summarize(options: argparse.Namespace) -> None:
     aside = options.output / "summary.tsv.part"
     aside.write_text(as_tsv(table), encoding="utf-8")
     aside.replace(options.output / "summary.tsv")
-    save(draw(grouped), options.output / "seeds.png")
     print(as_text(table))
+    try:
+        from glue_plot import draw, save
+    except ModuleNotFoundError as error:
+        raise GlueError(f"no seeds.png: {error}; scripts/install.sh --plots installs it") from error
+    save(draw(grouped), options.output / "seeds.png")
 
 
 def main() -> int:

@@ -63,6 +63,8 @@ for flag in "${extra[@]}"; do
     fi
 done
 
+find_rank
+((processes == 1)) || die "this trains on one device, not under torchrun: give the GPUs several tasks or seeds"
 command -v fairseq-train >/dev/null ||
     die "fairseq-train is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
 settings="$(python "$HERE/glue_tasks.py" "$task")" || exit 1
@@ -103,19 +105,16 @@ schedule_flags+=(--total-num-update "$total_updates" --max-update "$total_update
 # fairseq's: a batch of long examples is smaller, so that it fits into memory.
 batch_flags=(--batch-size "$batch_size" --max-tokens 4400 --required-batch-size-multiple 1)
 
-# One process: these batch sizes are those of one device, and over several fairseq's sentence_prediction adds
-# up lists of predictions number by number, which makes the metrics that choose the checkpoint wrong.
+# One process: these batch sizes are those of one device, and over several fairseq's sentence_prediction fails when
+# it adds up lists of predictions for the metrics that choose the checkpoint.
 device_flags=(--distributed-world-size 1)
-cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
-if [[ "$cuda" == True ]]; then
+if has_cuda; then
     device_flags+=(--fp16 --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128)
 else
     note "no CUDA device: fine-tuning in float32 on the CPU, where a public checkpoint takes very long"
 fi
 
-# A progress bar for a person; plain lines where the output goes to a file or another program.
-if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
-log_flags=(--log-format "$log_format" --log-interval 100)
+log_flags=(--log-format "$(log_format)" --log-interval 100)
 
 # A run is in the background so that a signal sent to this script reaches it.
 child=""
@@ -131,7 +130,7 @@ IFS=',' read -r -a seed_list <<<"$seeds"
 for seed in "${seed_list[@]}"; do
     folder="$save_dir/seed$seed"
     state="$(python "$HERE/glue_run.py" begin "$folder" --task "$task" --method "$method" --arch "$arch" \
-        --seed "$seed" --flags "${extra[*]}")" || exit 1
+        --model "$model" --data "$data" --seed "$seed" --flags="${extra[*]}")" || exit 1
     case "$state" in
         finished) note "$task, $method, seed $seed is finished: $folder"; continue ;;
         resume) note "$task, $method, seed $seed: resuming from $folder/checkpoint_last.pt" ;;

@@ -19,10 +19,16 @@ _worker: dict[str, Any] = {}
 
 
 def check_bpe(folder: Path) -> None:
-    """GlueError unless the folder has the three files."""
+    """GlueError unless the folder has the three files, and they can be read."""
     for name in (ENCODER, MERGES, DICTIONARY):
         if not (folder / name).is_file():
             raise GlueError(f"{folder / name} does not exist: it belongs to GPT-2's BPE")
+    try:  # here, because a pool would start workers that fail again and again
+        load_bpe(folder)
+    except ValueError as error:
+        raise GlueError(
+            f"{folder}: {ENCODER}, {MERGES} or {DICTIONARY} is damaged: {error}"
+        ) from error
 
 
 def load_bpe(folder: Path) -> None:

@@ -93,7 +93,7 @@ def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
         return f"{folder.name}, {subset}: {len(found.predicted):,} predictions (no labels)"
     values = scores(task, found.predicted, found.labels)
     described = {
-        **{key: record[key] for key in ("task", "method", "arch", "seed", "flags")},
+        **{key: record[key] for key in ("task", "method", "arch", "model", "seed", "flags")},
         "subset": subset,
         "examples": len(found.predicted),
         "scores": values,

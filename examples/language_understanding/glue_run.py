@@ -1,6 +1,7 @@
 """Keeps SEED_DIR/finetune.json: what is fine-tuned there, and whether it is finished.
 
-    python glue_run.py begin SEED_DIR --task T --method M --arch A --seed N [--flags "..."]
+    python glue_run.py begin SEED_DIR --task T --method M --arch A --model FILE --data DIR --seed N
+        --flags "..."
     python glue_run.py finish SEED_DIR
 
 Used by finetune.sh.  ``begin`` prints "finished", "resume" or "start", or refuses a folder where
@@ -108,6 +109,8 @@ def main() -> int:
     first.add_argument("folder", type=Path)
     for name in ("task", "method", "arch", "flags"):
         first.add_argument(f"--{name}", required=True)
+    for name in ("model", "data"):
+        first.add_argument(f"--{name}", type=Path, required=True)
     first.add_argument("--seed", type=int, required=True)
     commands.add_parser("finish").add_argument("folder", type=Path)
     options = parser.parse_args()
@@ -116,6 +119,7 @@ def main() -> int:
             finish(options.folder)
         else:
             wanted = {key: getattr(options, key) for key in ("task", "method", "arch", "seed")}
+            wanted |= {key: str(getattr(options, key).resolve()) for key in ("model", "data")}
             print(begin(options.folder, {**wanted, "flags": options.flags}))
     except (GlueError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)

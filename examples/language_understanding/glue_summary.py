@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ class Group:
     subset: str
     arch: str
     method: str
+    model: str  # the pretrained checkpoint
     flags: str  # what was given to finetune.sh after --
 
 
@@ -49,29 +50,40 @@ def read_scores(folders: Iterable[Path]) -> Grouped:
         if not paths:
             raise GlueError(f"{folder}: no scores.*.json in it; run evaluate.py score first")
         for path in paths:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            group = Group(*(found[key] for key in ("task", "subset", "arch", "method", "flags")))
-            other = seen.setdefault((group, found["seed"]), path)
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+                group = Group(**{field.name: found[field.name] for field in fields(Group)})
+                seed, scores = found["seed"], found["scores"]
+            except (ValueError, KeyError) as error:
+                raise GlueError(
+                    f"{path}: not what evaluate.py writes ({error!r}); score again with --force"
+                ) from error
+            other = seen.setdefault((group, seed), path)
             if other != path:
                 raise GlueError(f"{other} and {path} are of the same run and seed: name one folder")
-            grouped.setdefault(group, {})[found["seed"]] = found["scores"]
+            grouped.setdefault(group, {})[seed] = scores
     return dict(sorted(grouped.items(), key=lambda item: order(item[0])))
 
 
 def order(group: Group) -> tuple[object, ...]:
     """Where a group stands in the table and the plot."""
     place = list(read_tasks()).index(group.task)
-    return (place, group.subset, group.arch, METHODS.index(group.method), group.flags)
+    return (place, group.subset, group.arch, METHODS.index(group.method), group.model, group.flags)
 
 
 def titles(groups: Iterable[Group]) -> dict[Group, str]:
-    """A name of each group's method; with its flags where two groups differ by them alone."""
+    """A name of each group's method; with checkpoint and flags where others differ in them."""
     groups = list(groups)
     names = {}
     for group in groups:
         like = (group.task, group.subset, group.arch, group.method)
         twins = [g for g in groups if (g.task, g.subset, g.arch, g.method) == like]
-        names[group] = group.method if len(twins) == 1 else f"{group.method} {group.flags}".strip()
+        name = group.method
+        if len({twin.model for twin in twins}) > 1:
+            name += f" {group.model}"
+        if len({twin.flags for twin in twins}) > 1:
+            name += f" {group.flags}"
+        names[group] = name.strip()
     return names
 
 

@@ -131,6 +131,8 @@ def main() -> int:
         print(
             f"  {subset}: {facts['examples']:,} examples ({facts['file']}{note})", file=sys.stderr
         )
+    if unknown := described["unknown_symbols"]:
+        print(f"  {unknown:,} symbols are not in {DICTIONARY}: is it the model's?", file=sys.stderr)
     return 0
 
 

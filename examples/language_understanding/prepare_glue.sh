@@ -10,15 +10,16 @@ ALL=(CoLA SST-2 MRPC STS-B QQP MNLI QNLI RTE)
 usage() {
     cat <<'USAGE'
 Usage: examples/language_understanding/prepare_glue.sh TASK...|ALL --output DIR [--cache DIR] [--from-dir DIR]
-           [--workers N] [--any-size] [--force]
+           [--bpe DIR] [--workers N] [--any-size] [--force]
 
   TASK           CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE; ALL for the eight
   --output DIR   DIR/TASK becomes a data directory: input0, input1 (pairs), label, prepare.json; with the
                  subsets train, valid and test (no labels); MNLI: valid and test are matched, valid1 and
                  test1 mismatched
   --cache DIR    where scripts/download.py keeps what it downloads (default: its own)
-  --from-dir DIR no network: the archives lie here, or folders DIR/TASK with the task's files, or both;
-                 encoder.json, vocab.bpe and dict.txt of GPT-2's BPE too
+  --from-dir DIR no network: the archives lie here, or folders DIR/TASK with the task's files, or both; the
+                 files of GPT-2's BPE too (all that is public is verified like what is downloaded)
+  --bpe DIR      encoder.json, vocab.bpe and dict.txt from DIR: the vocabulary of a model of your own
   --workers N    processes for BPE (default: the processors, at most 8)
   --any-size     take data that has not the published number of examples: your own in the same layout
   --force        replace a DIR/TASK that this script made
@@ -27,12 +28,13 @@ A task that is complete is left as it is, so the same command goes on after an i
 USAGE
 }
 
-tasks=() output="" cache="" from_dir="" workers="" any_size=() force=false
+tasks=() output="" cache="" from_dir="" bpe="" workers="" any_size=() force=false
 while (($# > 0)); do
     case "$1" in
         --output) need_value "$@"; output="$2"; shift 2 ;;
         --cache) need_value "$@"; cache="$2"; shift 2 ;;
         --from-dir) need_value "$@"; from_dir="$2"; shift 2 ;;
+        --bpe) need_value "$@"; bpe="$2"; shift 2 ;;
         --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
         --any-size) any_size=(--any-size); shift ;;
         --force) force=true; shift ;;
@@ -85,16 +87,12 @@ archives() {
     esac
 }
 
-# get_bpe: the three files of GPT-2's BPE, once for all tasks
+# get_bpe: the three files of GPT-2's BPE in $bpe, once for all tasks
 get_bpe() {
-    bpe="$partial/bpe"
-    if [[ -d "$bpe" ]]; then return; fi
-    mkdir -- "$bpe"
-    if [[ -n "$from_dir" && -f "$from_dir/encoder.json" && -f "$from_dir/vocab.bpe" && -f "$from_dir/dict.txt" ]]; then
-        cp -- "$from_dir/encoder.json" "$from_dir/vocab.bpe" "$from_dir/dict.txt" "$bpe"
-        return
-    fi
+    if [[ -n "$bpe" ]]; then return; fi
     "${download[@]}" --into "$partial/download" gpt2-bpe-encoder gpt2-bpe-vocab gpt2-bpe-dict
+    bpe="$partial/bpe"
+    mkdir -- "$bpe"
     cp -- "$partial"/download/gpt2-bpe-*/* "$bpe"
 }
 

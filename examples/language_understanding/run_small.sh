@@ -54,7 +54,7 @@ if [[ ! -d "$output/raw" ]]; then
     mv -- "$output/raw.part" "$output/raw"
 fi
 if [[ ! -f "$output/model.pt" ]]; then python "$HERE/small_model.py" "$output/raw/dict.txt" "$output/model.pt"; fi
-"$HERE/prepare_glue.sh" "${task_list[@]}" --from-dir "$output/raw" --output "$output/data" --any-size --workers 1
+"$HERE/prepare_glue.sh" "${task_list[@]}" --from-dir "$output/raw" --bpe "$output/raw" --output "$output/data" --any-size --workers 1
 
 folders=()
 for task in "${task_list[@]}"; do

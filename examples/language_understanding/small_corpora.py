@@ -5,7 +5,7 @@
 The sentences are made by a grammar of a few dozen words, so that a very small model learns them in
 seconds.  They stand in for GLUE where a run is to be tried out, and say nothing about language:
 acceptability is word order, and what makes a paraphrase a false or a pair less similar are words
-that occur in no other place.  A tenth of the labels are wrong, so that methods and seeds differ.
+that occur in no other place.  A tenth of the labels are wrong, so that no score is 100.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ fi
 
 generation=(--beam 4 --lenpen 2.0 --min-len 55 --max-len-b 140 --no-repeat-ngram-size 3)
 device_flags=()
-if [[ "$(python -c 'import torch; print(torch.cuda.is_available())')" == True ]]; then device_flags=(--fp16); fi
+if has_cuda; then device_flags=(--fp16); fi
 
 output="${output:-${checkpoint%.pt}.eval}"
 mkdir -p -- "$output"

@@ -66,13 +66,7 @@ for flag in "${extra[@]}"; do
     if [[ "$flag" =~ ^--update-freq(=|$) ]]; then own_update_freq=yes; fi
 done
 
-# Under torchrun every process runs this script. The first one (rank 0) keeps train.json and train.log and
-# prints the notes; the others check what it checks, so that all of them refuse together.
-rank=0 processes=1
-if [[ -n "${MASTER_ADDR:-}" && -n "${MASTER_PORT:-}" && -n "${RANK:-}" && -n "${WORLD_SIZE:-}" ]]; then
-    rank="$RANK" processes="$WORLD_SIZE"
-fi
-if ((rank > 0)); then note() { :; }; fi
+find_rank
 
 # R-Drop's published code: Liang et al. (NeurIPS 2021), github.com/dropreg/R-Drop,
 # fairseq_src/examples/summeration_rdrop/script/run_train.sh.
@@ -133,21 +127,8 @@ model_flags=(--arch "$arch" "${model_flags[@]}")
 # Only for the first start: from then on fairseq takes checkpoint_last.pt, with optimizer and position.
 checkpoint_flags+=(--finetune-from-model "$checkpoint")
 
-# A progress bar for a person; plain lines where the output goes to a file or another program.
-if [[ -t 2 ]]; then log_format=tqdm; else log_format=simple; fi
-log_flags=(--log-format "$log_format" --log-interval 50)
-
-device_flags=()
-cuda="$(python -c 'import torch; print(torch.cuda.is_available())')"
-if [[ "$cuda" == True ]]; then
-    device_flags=(--fp16)
-else
-    note "no CUDA device: training in float32 on the CPU, where BART of a public size will take very long"
-    if ((processes > 1)); then
-        note "no CUDA device: $processes processes on CPUs, with --distributed-backend gloo"
-        device_flags+=(--distributed-backend gloo)
-    fi
-fi
+log_flags=(--log-format "$(log_format)" --log-interval 50)
+find_device "BART of a public size"
 if ((processes > 1 || devices == 0)); then devices="$processes"; fi
 if ((devices != 4)) && [[ "$own_update_freq" == no ]]; then
     note "the published batch is that of 4 devices, here are $devices: '-- --update-freq $(((64 + devices - 1) / devices))' makes up for it"
@@ -167,9 +148,4 @@ command_line=(
     "${device_flags[@]}" "${checkpoint_flags[@]}" "${log_flags[@]}" "${extra[@]}"
 )
 note "fine-tuning $arch (method $method); log: $save_dir/train.log"
-note "command: $(printf '%q ' "${command_line[@]}")"
-
-# exec: a signal sent to this script reaches fairseq. The log is a copy of the standard output, kept by tee;
-# the progress bar goes to standard error. The statistics are those of all processes and come from rank 0.
-if ((rank > 0)); then exec "${command_line[@]}" >&2; fi
-exec "${command_line[@]}" > >(exec tee -a -i -- "$save_dir/train.log")
+exec_logged "$save_dir/train.log" "${command_line[@]}"

@@ -84,6 +84,7 @@ def write_scores(
 ) -> Path:
     """FOLDER/seedN/scores.valid.json as evaluate.py writes them."""
     base = {"task": task, "subset": "valid", "arch": "a", "method": "plain", "flags": ""}
+    base["model"] = "/m.pt"
     for seed, found in values.items():
         path = folder / f"seed{seed}" / "scores.valid.json"
         path.parent.mkdir(parents=True)
@@ -139,14 +140,23 @@ def test_summary_counts_undefined_scores_apart(tmp_path: Path) -> None:
 
 
 def test_summary_keeps_settings_apart(tmp_path: Path) -> None:
-    """Runs that differ by their flags are no seeds of one another; a run twice is refused."""
+    """Runs that differ by flags or checkpoint are no seeds of one another; no run counts twice."""
     one = write_scores(tmp_path / "one", {1: {"mcc": 1.0}}, flags="--lr 1")
     other = write_scores(tmp_path / "other", {1: {"mcc": 3.0}}, flags="--lr 2")
     table = glue_summary.rows(glue_summary.read_scores([one, other]))
     assert [row[4] for row in table] == ["plain --lr 1", "plain --lr 2"]
+    mnli = write_scores(tmp_path / "mnli", {2: {"mcc": 5.0}}, flags="--lr 1", model="/mnli.pt")
+    table = glue_summary.rows(glue_summary.read_scores([one, mnli]))
+    assert [(row[4], row[6]) for row in table] == [
+        ("plain /m.pt", "1.00"),
+        ("plain /mnli.pt", "5.00"),
+    ]
     twin = write_scores(tmp_path / "twin", {1: {"mcc": 3.0}}, flags="--lr 2")
     with pytest.raises(glue_tasks.GlueError, match="same run and seed"):
         glue_summary.read_scores([other, twin])
+    (twin / "seed1" / "scores.valid.json").write_text('{"task": "RTE"')
+    with pytest.raises(glue_tasks.GlueError, match="not what evaluate.py writes"):
+        glue_summary.read_scores([twin])
     with pytest.raises(glue_tasks.GlueError, match="run evaluate.py score first"):
         (tmp_path / "empty").mkdir()
         glue_summary.read_scores([tmp_path / "empty"])
@@ -165,6 +175,20 @@ def test_plot_shows_every_seed_and_the_median(tmp_path: Path) -> None:
     glue_plot.save(figure, tmp_path / "seeds.png")
     assert (tmp_path / "seeds.png").read_bytes().startswith(b"\x89PNG")
     assert not (tmp_path / "seeds.part").exists()
+
+
+def test_without_matplotlib_there_is_a_table_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_scores(tmp_path / "a", {1: {"mcc": 12.5}})
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "glue_plot")
+    arguments = ["evaluate.py", "summarize", str(folder), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert glue_evaluate.main() == 1
+    captured = capsys.readouterr()
+    assert "12.50" in captured.out and "install.sh --plots" in captured.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.tsv"]
 
 
 def test_mnli_is_scored_on_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

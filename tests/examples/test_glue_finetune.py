@@ -142,6 +142,17 @@ def test_extra_flags_come_last_and_fp16_where_there_is_a_gpu(
     assert config.optimization.lr == [3e-5]
     assert config.common.fp16 and config.common.fp16_init_scale == 4
     assert config.distributed_training.distributed_world_size == 1
+    # One flag alone, and nothing else, is a value too.
+    other = ("--save-dir", str(data.parent / "other"), "--", "--fp16-no-flatten-grads")
+    arguments = command(data, "RTE", "plain", *other)
+    assert parsed(environment, arguments).common.fp16_no_flatten_grads
+
+
+def test_refuses_several_processes(environment: dict[str, str], data: Path) -> None:
+    torchrun = {"MASTER_ADDR": "a", "MASTER_PORT": "1", "RANK": "0", "WORLD_SIZE": "2"}
+    result = run(command(data, "RTE", "plain"), {**environment, **torchrun})
+    assert result.returncode == 1 and "trains on one device" in result.stderr
+    assert not (data.parent / "save").exists()
 
 
 @pytest.mark.parametrize(
@@ -240,6 +251,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small_corpora.write_task(folder / "raw", "MRPC", 160, 1)
     small_corpora.write_bpe(folder / "raw")
     prepare = [str(EXAMPLE / "prepare_glue.sh"), "MRPC", "--from-dir", str(folder / "raw")]
+    prepare += ["--bpe", str(folder / "raw")]
     prepare += ["--output", str(folder / "data"), "--any-size", "--workers", "1"]
     subprocess.run(prepare, env=real_environment(), check=True, capture_output=True)
     assert small_model.main([str(folder / "raw" / "dict.txt"), str(folder / "model.pt")]) == 0
@@ -311,13 +323,20 @@ def test_goes_on_after_a_kill_and_ends_as_without(small: Path, whole: Path) -> N
     again = run(finetune(small, "killed"), real_environment())
     assert again.returncode == 0 and "seed 2 is finished" in again.stderr
     assert (folder / "train.log").read_text() == log
+    (small / "other.pt").write_bytes(b"")
+    other = [argument.replace("model.pt", "other.pt") for argument in finetune(small, "killed")]
+    refused = run(other, real_environment())
+    assert refused.returncode == 1 and "something else was fine-tuned" in refused.stderr
 
 
 def test_yaml_trains_what_the_shell_trains(small: Path, whole: Path) -> None:
     """With the two commands around it that the README gives."""
     folder = small / "yaml" / "seed2"
-    described = {"task": "MRPC", "method": "lrdrop", "arch": "lr_drop_roberta", "seed": 2}
-    glue_run.begin(folder, {**described, "flags": ""})
+    described = "--task MRPC --method lrdrop --arch lr_drop_roberta --seed 2 --flags=".split()
+    described += ["--model", str(small / "model.pt"), "--data", str(small / "data")]
+    begin = [sys.executable, str(EXAMPLE / "glue_run.py"), "begin", str(folder), *described]
+    begun = run(begin, real_environment())
+    assert begun.stdout == "start\n", begun.stderr
     sizes = [option.split(" ") for option in SIZES.removeprefix("--").split(" --")]
     fields = {name.replace("-", "_"): value for name, value in sizes}
     overrides = [f"++model.{name}={value}" for name, value in fields.items()]

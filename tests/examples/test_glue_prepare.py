@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -271,6 +272,13 @@ def test_refuses_other_damage(bpe: Path, tmp_path: Path) -> None:
         prepare("RTE", tmp_path / "raw", bpe, tmp_path / "c")
     with pytest.raises(glue_tasks.GlueError, match="neither CoLA/train.tsv"):
         prepare("CoLA", tmp_path / "raw", bpe, tmp_path / "d")
+    other = tmp_path / "bpe"
+    shutil.copytree(bpe, other)
+    (other / "encoder.json").write_text("{")
+    with pytest.raises(
+        glue_tasks.GlueError, match="encoder.json, vocab.bpe or dict.txt is damaged"
+    ):
+        prepare("RTE", tmp_path / "raw", other, tmp_path / "e")
 
 
 def test_published_sizes(bpe: Path) -> None:
@@ -362,12 +370,22 @@ def test_from_archives_to_data(bpe: Path, tmp_path: Path) -> None:
     assert (output / "RTE" / "prepare.json").stat().st_mtime_ns == written
 
 
+def test_bpe_without_network_is_verified(bpe: Path, tmp_path: Path) -> None:
+    """Files that are not GPT-2's are refused, unless they are given as a vocabulary of your own."""
+    write_task(tmp_path / "raw", "RTE")
+    shutil.copytree(bpe, tmp_path / "raw", dirs_exist_ok=True)
+    flags = ("--output", tmp_path / "data", "--from-dir", tmp_path / "raw", "--any-size")
+    refused = run("RTE", *flags)
+    assert refused.returncode == 1 and "encoder.json" in refused.stderr, refused.stderr
+    assert not list((tmp_path / "data").iterdir())
+    done = run("RTE", *flags, "--bpe", bpe, "--workers", 1)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_archive_is_in_the_table_of_archives(bpe: Path, tmp_path: Path) -> None:
     """Each task asks the downloader for names that it knows: only the file is not there."""
-    for file in ("encoder.json", "vocab.bpe", "dict.txt"):
-        (tmp_path / file).write_bytes((bpe / file).read_bytes())
     for task in glue_tasks.read_tasks():
-        result = run(task, "--output", tmp_path / "data", "--from-dir", tmp_path)
+        result = run(task, "--output", tmp_path / "data", "--from-dir", tmp_path, "--bpe", bpe)
         assert result.returncode == 1
         assert f"{tmp_path} holds no " in result.stderr, result.stderr
         assert "can be had from\n  https://dl.fbaipublicfiles.com/" in result.stderr
