@@ -5,7 +5,8 @@ imported before the command line is parsed, before a checkpoint is read, and aga
 worker process.  Each repair is one function; its docstring says what breaks without it and
 which version of fairseq or torch makes it unnecessary.  A repair whose fault is absent does
 nothing.  None changes what a model computes; :func:`keep_last_batch` and
-:func:`keep_batches_across_resume` change which sentences a run sees.
+:func:`keep_batches_across_resume` change which sentences a run sees, and
+:func:`leave_finished_training_alone` whether a finished run sees more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import collections
 import functools
 import inspect
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +24,7 @@ import fairseq.utils
 import numpy as np
 import omegaconf
 import torch
-from fairseq import options
+from fairseq import checkpoint_utils, options
 from fairseq.criterions.sentence_prediction import SentencePredictionCriterion
 from fairseq.data import data_utils
 from fairseq.distributed import utils as distributed_utils
@@ -33,6 +35,8 @@ from fairseq.tasks import FairseqTask
 from omegaconf.base import ContainerMetadata, Metadata
 from omegaconf.nodes import AnyNode
 from torch.torch_version import TorchVersion
+
+logger = logging.getLogger(__name__)
 
 # What torch.serialization.add_safe_globals takes: a class or function, or one with the
 # "module.name" under which it stands in the file.
@@ -54,6 +58,7 @@ def apply() -> None:
     name_no_device_to_ddp_on_the_cpu()
     gather_predictions_of_sentences()
     gather_lists_on_the_cpu()
+    leave_finished_training_alone()
 
 
 def allow_checkpoint_classes() -> None:
@@ -346,6 +351,33 @@ def gather_lists_on_the_cpu() -> None:
         return result
 
     _replace(distributed_utils, all_gather_list)
+
+
+def leave_finished_training_alone() -> None:
+    """Let a training that has reached ``--max-update`` end at once when it is started again.
+
+    fairseq looks at ``--max-update`` only after an update, so the same command given again makes
+    one more, validates, and writes all checkpoints anew. ``--max-epoch`` it looks at before, which
+    is what ends the training here.
+
+    Ends with: a fairseq that looks at ``--max-update`` before the first update (none so far).
+    """
+    original = checkpoint_utils.load_checkpoint
+    if hasattr(original, _REPAIRED):
+        return
+
+    @functools.wraps(original)
+    def load_checkpoint(cfg: Any, trainer: Any, **passthrough_args: Any) -> Any:
+        loaded = original(cfg, trainer, **passthrough_args)
+        limits, done = trainer.cfg.optimization, trainer.get_num_updates()
+        if 0 < limits.max_update <= done:
+            logger.info(
+                "nothing to train: %d updates are done, --max-update is %d", done, limits.max_update
+            )
+            limits.max_epoch = -1  # 0 would be without limit
+        return loaded
+
+    _replace(checkpoint_utils, load_checkpoint)
 
 
 def _replace(owner: Any, function: Callable[..., Any]) -> None:

@@ -135,6 +135,16 @@ def test_a_killed_run_resumes_to_the_last_bit(
     assert_same_parameters(tmp_path / "checkpoint_last.pt", trained[0] / "checkpoint_last.pt")
 
 
+def test_a_finished_run_is_left_alone(trained: tuple[Path, str], data: Path) -> None:
+    """The same command again: no update more, no file touched."""
+    folder, _ = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.pt")}
+    flags = train_flags(data, folder, "--max-update", "100", "--save-interval-updates", "20")
+    output = run_module("fairseq_cli.train", *flags)
+    assert "nothing to train: 100 updates are done" in output and not logged(output, "gnorm")
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.pt")} == before
+
+
 def train_in_two_processes(data: Path, save_dir: Path, updates: int) -> str:
     """What rank 0 printed; both processes on the CPU with gloo, as one would start two nodes."""
     with socket.socket() as probe:
