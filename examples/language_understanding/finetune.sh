@@ -105,8 +105,7 @@ schedule_flags+=(--total-num-update "$total_updates" --max-update "$total_update
 # fairseq's: a batch of long examples is smaller, so that it fits into memory.
 batch_flags=(--batch-size "$batch_size" --max-tokens 4400 --required-batch-size-multiple 1)
 
-# One process: these batch sizes are those of one device, and over several fairseq's sentence_prediction fails when
-# it adds up lists of predictions for the metrics that choose the checkpoint.
+# One process: these batch sizes are those of one device.
 device_flags=(--distributed-world-size 1)
 if has_cuda; then
     device_flags+=(--fp16 --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128)
