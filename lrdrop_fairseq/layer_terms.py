@@ -63,11 +63,10 @@ def _mean_of_sums(
         return torch.zeros((), device=device_of.device)
     sums = []
     for distance, padding in parts:
-        # B x T -> B
-        sentences = distance.masked_fill(padding, 0.0).sum(dim=1)
+        kept = distance.masked_fill(padding, 0.0)
         if mean_of_tokens:
-            sentences = sentences / padding.logical_not().sum(dim=1)
-        sums.append(sentences.sum())
+            kept = kept / padding.logical_not().sum(dim=1, keepdim=True)
+        sums.append(kept.sum())
     return torch.stack(sums).mean()
 
 
