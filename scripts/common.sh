@@ -9,12 +9,20 @@
 #   usage_error [MSG]       the message, then the script's own `usage` on stderr, exit 2
 #   need_value "$@"         inside an option loop: usage_error unless $1 (the option) has a value in $2
 #   need_positive OPT N     usage_error unless N is a whole number of at least 1
+#   need_packages NAME...   die unless there is a python and it has these packages
 #   has_cuda                whether torch sees a GPU
+# for the scripts that prepare data
+#   find_workers            sets `workers`, where it is empty, to one per core, at most 8
+#   preprocess_in DIR ARG...  fairseq-preprocess with these arguments and `workers`, run in DIR
 # and for the scripts that train
 #   find_rank               sets `rank` and `processes`: those of torchrun, or 0 and 1
 #   find_device             sets `device_flags` for those processes
 #   log_format              prints the format of fairseq's log that suits standard error
 #   exec_logged LOG CMD...  becomes the command, with a copy of its standard output in LOG
+# and for those that generate
+#   check_checkpoint        usage_error unless either `checkpoint` is set, or `save_dir` and `average`
+#   find_checkpoint         sets `checkpoint`, which it makes where an average is wanted
+#   generate_logged P ARG... fairseq-generate with these arguments; what it prints goes to P.log
 # A script that calls usage_error, need_value or need_positive defines a function `usage` that prints to stdout.
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
@@ -53,6 +61,33 @@ need_positive() {
     if [[ ! "$2" =~ ^[1-9][0-9]*$ ]]; then
         usage_error "$1 must be a whole number of at least 1, not '$2'"
     fi
+}
+
+need_packages() {
+    command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
+    local missing
+    missing="$(python -c 'import importlib.util as u, sys
+print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' "$@")"
+    [[ -z "$missing" ]] || die "$(command -v python) has no $missing; run scripts/install.sh first"
+}
+
+find_workers() {
+    if [[ -n "$workers" ]]; then return; fi
+    workers="$(getconf _NPROCESSORS_ONLN)"
+    ((workers <= 8)) || workers=8
+}
+
+# Run from within, so that no character of the folder's path (a comma, say) can mislead fairseq.
+preprocess_in() {
+    local folder="$1"
+    shift
+    (
+        cd -- "$folder"
+        python -m fairseq_cli.preprocess "$@" --workers "$workers" >preprocess.out 2>&1
+    ) || {
+        tail -n 20 -- "$folder/preprocess.out" >&2
+        die "fairseq-preprocess failed; its last lines are above"
+    }
 }
 
 has_cuda() {
@@ -102,4 +137,38 @@ exec_logged() {
     note "command: $(printf '%q ' "$@")"
     if ((rank > 0)); then exec "$@" >&2; fi
     exec "$@" > >(exec tee -a -i -- "$log")
+}
+
+check_checkpoint() {
+    if [[ -n "$checkpoint" ]]; then
+        if [[ -n "$save_dir$average" ]]; then
+            usage_error "either --checkpoint or --save-dir with --average"
+        fi
+    elif [[ -z "$save_dir" || -z "$average" ]]; then
+        usage_error "give --checkpoint FILE, or --save-dir DIR with --average N"
+    fi
+}
+
+find_checkpoint() {
+    if [[ -n "$average" ]]; then
+        checkpoint="$save_dir/averaged_last$average.pt"
+        note "averaging the last $average checkpoints of $save_dir"
+        python -m lrdrop_fairseq.average_checkpoints --save-dir "$save_dir" --last "$average" \
+            --output "$checkpoint"
+    elif [[ ! -f "$checkpoint" ]]; then
+        die "$checkpoint: no such checkpoint"
+    fi
+}
+
+# fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise is of
+# interest only when it fails, and goes to P.err.
+generate_logged() {
+    local prefix="$1"
+    shift
+    if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$prefix.err"; fi
+    if ! fairseq-generate "$@" >"$prefix.log" 2>&3; then
+        if [[ -f "$prefix.err" ]]; then tail -n 20 -- "$prefix.err" >&2; fi
+        die "fairseq-generate failed; what it wrote is in $prefix.*"
+    fi
+    exec 3>&-
 }

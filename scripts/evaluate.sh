@@ -58,13 +58,7 @@ while (($# > 0)); do
     esac
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
-if [[ -n "$checkpoint" ]]; then
-    if [[ -n "$save_dir$average" ]]; then
-        usage_error "either --checkpoint or --save-dir with --average"
-    fi
-elif [[ -z "$save_dir" || -z "$average" ]]; then
-    usage_error "give --checkpoint FILE, or --save-dir DIR with --average N"
-fi
+check_checkpoint
 # These would take the translations apart, or elsewhere, before they are read here.
 for flag in "${extra[@]}"; do
     if [[ "$flag" =~ ^--(beam|path|gen-subset)(=|$) ]]; then
@@ -81,33 +75,18 @@ read -r source_lang target_lang <<<"$languages"
 command -v fairseq-generate >/dev/null ||
     die "fairseq-generate is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
 
-if [[ -n "$average" ]]; then
-    checkpoint="$save_dir/averaged_last$average.pt"
-    note "averaging the last $average checkpoints of $save_dir"
-    python -m lrdrop_fairseq.average_checkpoints --save-dir "$save_dir" --last "$average" \
-        --output "$checkpoint"
-elif [[ ! -f "$checkpoint" ]]; then
-    die "$checkpoint: no such checkpoint"
-fi
+find_checkpoint
 
 output="${output:-${checkpoint%.pt}.eval}"
 mkdir -p -- "$output"
-generated="$output/generate.$subset.log"
+generated="$output/generate.$subset"
 note "translating $subset ($source_lang-$target_lang), beam $beam"
-# fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise
-# is of interest only when it fails.
-messages="$output/generate.$subset.err"
-if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$messages"; fi
-if ! fairseq-generate "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
+generate_logged "$generated" "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
     --source-lang "$source_lang" --target-lang "$target_lang" --gen-subset "$subset" \
-    --path "$checkpoint" --beam "$beam" --max-tokens 4096 "${extra[@]}" >"$generated" 2>&3; then
-    if [[ -f "$messages" ]]; then tail -n 20 -- "$messages" >&2; fi
-    die "fairseq-generate failed; what it wrote is in $output/generate.$subset.*"
-fi
-exec 3>&-
+    --path "$checkpoint" --beam "$beam" --max-tokens 4096 "${extra[@]}"
 
 note "scoring"
-python "$ROOT/scripts/evaluate_scores.py" score "$data" "$subset" --generated "$generated" \
+python "$ROOT/scripts/evaluate_scores.py" score "$data" "$subset" --generated "$generated.log" \
     --checkpoint "$checkpoint" --beam "$beam" --output "$output" "${score_flags[@]}"
-rm -f -- "$generated" "$messages"
+rm -f -- "$generated".{log,err}
 note "translations and scores are in $output"

@@ -80,18 +80,10 @@ fi
 [[ -z "$bpe_codes" || -f "$bpe_codes" ]] || usage_error "--bpe-codes: there is no file '$bpe_codes'"
 [[ "$output" != *:* ]] || usage_error "--output '$output': fairseq takes ':' for a separator of directories"
 
-if [[ -z "$workers" ]]; then
-    workers="$(getconf _NPROCESSORS_ONLN)"
-    ((workers <= 8)) || workers=8
-fi
-
-command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
-modules=(fairseq)
-[[ "$pretokenized" == true ]] || modules+=(sentencepiece)
-for module in "${modules[@]}"; do
-    python -c "import importlib.util as u, sys; sys.exit(not u.find_spec('$module'))" ||
-        die "$(command -v python) has no $module; run scripts/install.sh first"
-done
+find_workers
+packages=(fairseq)
+[[ "$pretokenized" == true ]] || packages+=(sentencepiece)
+need_packages "${packages[@]}"
 
 # Everything is written beside the output and renamed when it is complete. The process number in the
 # name keeps two runs apart, and shows which folders were left by runs that were killed.
@@ -143,16 +135,8 @@ for index in "${!prefixes[@]}"; do
 done
 
 note "binarizing with fairseq-preprocess ($workers workers)"
-# Run from within, so that no character of the output's path (a comma, say) can mislead fairseq.
-(
-    cd -- "$partial"
-    python -m fairseq_cli.preprocess --source-lang "$source_lang" --target-lang "$target_lang" \
-        --joined-dictionary --trainpref text/train --validpref text/valid --testpref "$test_texts" \
-        --destdir . --workers "$workers" >preprocess.out 2>&1
-) || {
-    tail -n 20 -- "$partial/preprocess.out" >&2
-    die "fairseq-preprocess failed; its last lines are above"
-}
+preprocess_in "$partial" --source-lang "$source_lang" --target-lang "$target_lang" --joined-dictionary \
+    --trainpref text/train --validpref text/valid --testpref "$test_texts" --destdir .
 rm -r -- "$partial/preprocess.out" "$partial/text"
 python "$ROOT/scripts/prepare_summary.py" "$partial"
 

@@ -57,20 +57,12 @@ published_arguments() {
     [[ -n "$pair" ]] || usage_error "no language pair given"
     [[ "$pair" =~ ^([a-z]+)-([a-z]+)$ ]] || usage_error "'$pair' is no language pair like de-en"
     source="${BASH_REMATCH[1]}" target="${BASH_REMATCH[2]}"
-    if [[ -z "$workers" ]]; then
-        workers="$(getconf _NPROCESSORS_ONLN)"
-        ((workers <= 8)) || workers=8
-    fi
+    find_workers
     if [[ -z "$output" ]]; then
         output="data/$corpus.$pair"
         [[ "$sentencepiece" == false ]] || output+=.sentencepiece
     fi
-    command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
-    local missing
-    missing="$(python -c 'import importlib.util as u, sys
-print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' \
-        fairseq sacremoses subword_nmt sentencepiece)"
-    [[ -z "$missing" ]] || die "$(command -v python) has no $missing; run scripts/install.sh first"
+    need_packages fairseq sacremoses subword_nmt sentencepiece
 }
 
 open_work() {

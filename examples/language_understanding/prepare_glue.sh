@@ -51,11 +51,8 @@ done
 if ((${#tasks[@]} == 0)); then usage_error "no task given"; fi
 if [[ -z "$output" ]]; then usage_error "--output is missing"; fi
 if [[ -n "$from_dir" && ! -d "$from_dir" ]]; then die "$from_dir is no folder"; fi
-if [[ -z "$workers" ]]; then
-    workers="$(getconf _NPROCESSORS_ONLN)"
-    ((workers <= 8)) || workers=8
-fi
-command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
+find_workers
+need_packages fairseq
 
 download=(python "$ROOT/scripts/download.py")
 if [[ -n "$cache" ]]; then download+=(--cache "$cache"); fi

@@ -47,13 +47,7 @@ while (($# > 0)); do
     esac
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
-if [[ -n "$checkpoint" ]]; then
-    if [[ -n "$save_dir$average" ]]; then
-        usage_error "either --checkpoint or --save-dir with --average"
-    fi
-elif [[ -z "$save_dir" || -z "$average" ]]; then
-    usage_error "give --checkpoint FILE, or --save-dir DIR with --average N"
-fi
+check_checkpoint
 # These would take the summaries apart, or elsewhere, before they are read here.
 for flag in "${extra[@]}"; do
     if [[ "$flag" =~ ^--(path|gen-subset)(=|$) ]]; then
@@ -65,19 +59,10 @@ for flag in "${extra[@]}"; do
 done
 
 export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-missing="$(python -c 'import importlib.util as u, sys
-print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' fairseq rouge_score pysbd)"
-[[ -z "$missing" ]] || die "$(command -v python) has no $missing; run scripts/install.sh first"
+need_packages fairseq rouge_score pysbd
 python "$HERE/evaluate_rouge.py" check "$data" "$subset" || exit 1
 
-if [[ -n "$average" ]]; then
-    checkpoint="$save_dir/averaged_last$average.pt"
-    note "averaging the last $average checkpoints of $save_dir"
-    python -m lrdrop_fairseq.average_checkpoints --save-dir "$save_dir" --last "$average" \
-        --output "$checkpoint"
-elif [[ ! -f "$checkpoint" ]]; then
-    die "$checkpoint: no such checkpoint"
-fi
+find_checkpoint
 
 generation=(--beam 4 --lenpen 2.0 --min-len 55 --max-len-b 140 --no-repeat-ngram-size 3)
 device_flags=()
@@ -85,24 +70,16 @@ if has_cuda; then device_flags=(--fp16); fi
 
 output="${output:-${checkpoint%.pt}.eval}"
 mkdir -p -- "$output"
-generated="$output/generate.$subset.log"
+generated="$output/generate.$subset"
 note "summarizing $subset: ${generation[*]} ${device_flags[*]} ${extra[*]}"
-# fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise
-# is of interest only when it fails.
-messages="$output/generate.$subset.err"
-if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$messages"; fi
-if ! fairseq-generate "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
+generate_logged "$generated" "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
     --source-lang source --target-lang target --truncate-source --gen-subset "$subset" \
     --path "$checkpoint" --batch-size 32 --required-batch-size-multiple 1 \
-    "${generation[@]}" "${device_flags[@]}" "${extra[@]}" >"$generated" 2>&3; then
-    if [[ -f "$messages" ]]; then tail -n 20 -- "$messages" >&2; fi
-    die "fairseq-generate failed; what it wrote is in $output/generate.$subset.*"
-fi
-exec 3>&-
+    "${generation[@]}" "${device_flags[@]}" "${extra[@]}"
 
 note "scoring"
-python "$HERE/evaluate_rouge.py" score "$data" "$subset" --generated "$generated" \
+python "$HERE/evaluate_rouge.py" score "$data" "$subset" --generated "$generated.log" \
     --checkpoint "$checkpoint" --output "$output" \
     --generation "${generation[*]} ${device_flags[*]} ${extra[*]}"
-rm -f -- "$generated" "$messages"
+rm -f -- "$generated".{log,err}
 note "summaries and scores are in $output"

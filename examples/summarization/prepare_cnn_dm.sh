@@ -56,14 +56,8 @@ if [[ -n "$bpe" ]]; then
         [[ -f "$bpe/$file" ]] || die "--bpe $bpe has no $file"
     done
 fi
-if [[ -z "$workers" ]]; then
-    workers="$(getconf _NPROCESSORS_ONLN)"
-    ((workers <= 8)) || workers=8
-fi
-command -v python >/dev/null || die "no python on PATH; run scripts/install.sh first"
-missing="$(python -c 'import importlib.util as u, sys
-print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' fairseq pyarrow regex)"
-[[ -z "$missing" ]] || die "$(command -v python) has no $missing; run scripts/install.sh first"
+find_workers
+need_packages fairseq pyarrow regex
 export PYTHONPATH="$ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
 
 # `work`, beside the output: a new folder, or the one that a stopped run of the same command left.
@@ -95,17 +89,9 @@ binarize_documents() {
     mkdir -p -- "$data/gpt2"
     cp -- "$bpe"/{encoder.json,vocab.bpe,dict.txt} "$data/gpt2/"
     cp -r -- "$work/encoded/raw" "$work/encoded/prepare.json" "$data/"
-    # Run from within, so that no character of the path (a comma, say) can mislead fairseq.
-    (
-        cd -- "$work"
-        python -m fairseq_cli.preprocess --source-lang source --target-lang target \
-            --srcdict data/gpt2/dict.txt --tgtdict data/gpt2/dict.txt \
-            --trainpref encoded/text/train --validpref encoded/text/valid --testpref encoded/text/test \
-            --destdir data --workers "$workers" >preprocess.out 2>&1
-    ) || {
-        tail -n 20 -- "$work/preprocess.out" >&2
-        die "fairseq-preprocess failed; its last lines are above"
-    }
+    preprocess_in "$work" --source-lang source --target-lang target \
+        --srcdict data/gpt2/dict.txt --tgtdict data/gpt2/dict.txt \
+        --trainpref encoded/text/train --validpref encoded/text/valid --testpref encoded/text/test --destdir data
     python "$ROOT/scripts/prepare_summary.py" "$data"
 }
 step binarize_documents binarize_documents

@@ -23,7 +23,7 @@ train_flags=(
 )
 
 # Evaluation
-checkpoint=average-10
+checkpoint="average-10"
 beam=4
 lenpen=0.6
 compound_split=no
