@@ -20,7 +20,7 @@ import logging
 import sys
 from pathlib import Path
 
-from glue_run import read_record
+from glue_run import read_record, write
 from glue_tasks import GlueError
 
 
@@ -63,9 +63,7 @@ def run_summarize(options: argparse.Namespace) -> None:
     grouped = read_scores(options.folders)
     table = rows(grouped)
     options.output.mkdir(parents=True, exist_ok=True)
-    aside = options.output / "summary.tsv.part"
-    aside.write_text(as_tsv(table), encoding="utf-8")
-    aside.replace(options.output / "summary.tsv")
+    write(options.output / "summary.tsv", as_tsv(table))
     print(as_text(table))
     try:
         from glue_plot import draw, save

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import sklearn
 import torch
 from fairseq import checkpoint_utils
 from glue_metrics import scores
-from glue_run import BEST, load_plugin, read_record
+from glue_run import BEST, load_plugin, read_record, write
 from glue_tasks import GlueError, Task, read_task
 
 BATCH = 32  # sentences at once; changes nothing but the time
@@ -66,13 +65,6 @@ def _names(task: Task, fairseq_task: Any, values: torch.Tensor) -> list[str]:
     return [dictionary[index + dictionary.nspecial] for index in values.tolist()]
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that appears only when it is complete."""
-    aside = path.with_name(f"{path.name}.part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(aside, path)
-
-
 def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
     """Write predictions.SUBSET.tsv and scores.SUBSET.json of one seed; returns what to print."""
     record = read_record(folder)
@@ -88,7 +80,7 @@ def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
     columns = [found.predicted] + ([found.labels] if found.labels else [])
     rows = "".join("\t".join((str(i), *row)) + "\n" for i, row in enumerate(zip(*columns)))
     header = "index\tprediction" + ("\tlabel" if found.labels else "")
-    _write(table, f"{header}\n{rows}")
+    write(table, f"{header}\n{rows}")
     if not found.labels:
         return f"{folder.name}, {subset}: {len(found.predicted):,} predictions (no labels)"
     values = scores(task, found.predicted, found.labels)
@@ -101,7 +93,7 @@ def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
         "num_updates": record["best_update"],
         "versions": {library.__name__: library.__version__ for library in LIBRARIES},
     }
-    _write(result, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    write(result, json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     shown = ", ".join(
         f"{name} {'undefined' if value is None else f'{value:.2f}'}"
         for name, value in values.items()

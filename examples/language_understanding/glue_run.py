@@ -37,11 +37,16 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def write(path: Path, text: str) -> None:
+    """Write a file that appears only when it is complete."""
+    aside = path.with_name(f"{path.name}.part")
+    aside.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(aside, path)
+
+
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write finetune.json, which appears only when it is complete."""
-    aside = folder / f"{RECORD}.part"
-    aside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, folder / RECORD)
+    """Write finetune.json."""
+    write(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def begin(folder: Path, wanted: dict[str, Any]) -> str:
