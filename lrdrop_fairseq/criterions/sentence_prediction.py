@@ -62,10 +62,19 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
             cfg.lr_drop_hidden_weight, cfg.lr_drop_attention_weight, cfg.lr_drop_output_weight
         )
 
+    def check_model(self, model: Any) -> None:
+        super().check_model(model)
+        heads = getattr(model, "classification_heads", {})
+        if self.classification_head_name not in heads:
+            raise ValueError(
+                f"the model has no classification head {self.classification_head_name!r} (it has: "
+                f"{', '.join(heads) or 'none'}): train it with --task sentence_prediction and the "
+                "--classification-head-name of that task"
+            )
+
     def siamese_forward(
         self, model: Any, sample: dict[str, Any]
     ) -> tuple[Tensor, int, dict[str, Any]]:
-        self._check_head(model)
         logits, extra = model(
             **duplicate(sample)["net_input"],
             features_only=True,
@@ -112,15 +121,6 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
         if self.output_weight > 0:
             objective = objective + self.output_weight * difference
         return _Terms(objective, task_loss.detach(), difference.detach(), None)
-
-    def _check_head(self, model: Any) -> None:
-        heads = getattr(model, "classification_heads", {})
-        if self.classification_head_name not in heads:
-            raise ValueError(
-                f"the model has no classification head {self.classification_head_name!r} (it has: "
-                f"{', '.join(heads) or 'none'}): train it with --task sentence_prediction and the "
-                "--classification-head-name of that task"
-            )
 
     def _paddings(self, net_input: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Padding masks of encoder and decoder input, True at padding; one twice if alone."""
