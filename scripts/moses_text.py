@@ -3,10 +3,9 @@
 ``tokenizer`` is tokenizer.perl with its defaults (special characters escaped, as in ``&apos;``),
 ``normalizer`` is normalize-punctuation.perl and then remove-non-printing-char.perl. Both are built
 on sacremoses with its departures from the Perl scripts repaired; each repair says what it is for.
-With them, 64,028 captions in English and German, 4,048 segments of TED talks in English, German and
-French, and 120,000 lines of random words, punctuation and scripts in six languages come out as from
-Perl (Moses of March 2021, Perl 5.36), except for text with the word DOTMULTI, a mark of the Perl
-script's own, and lines of nothing but exotic spaces.
+With them, the captions of Multi30k, the test talks of IWSLT17 and random words, punctuation and
+scripts in six languages came out as from Perl (Moses of March 2021, Perl 5.36), except for text
+with the word DOTMULTI, a mark of the Perl script's own, and lines of nothing but exotic spaces.
 
 Languages with rules that sacremoses lacks are refused: Catalan, Finnish, Irish, Somali, Swedish,
 Tetum.

@@ -27,7 +27,7 @@ fairseq-train as it is and overrules them. Examples:
   -- --update-freq 64                              one GPU, the same batch
   -- --max-update 2000 --total-num-update 2000     a shorter run, the learning rate falling to 0 in it
   -- --lr-drop-hidden-weight 0.5                   another weight for a term of the loss
-  -- --checkpoint-activations                      less memory, a third more time
+  -- --checkpoint-activations                      less memory, more time
   -- --tensorboard-logdir DIR                      curves for TensorBoard
 
 All visible GPUs of this machine are used. Several machines, or processes without a GPU, are started by
