@@ -32,6 +32,9 @@ def describe_machine() -> dict[str, str]:
 def peak_bytes(before: int, cuda: bool) -> int:
     """Highest memory in use so far, by torch's allocator on a GPU, by this process on a CPU.
 
+    To be asked in a process that does nothing else: what was in use and given back before the
+    model was built counts as highest, and freed memory that is used again does not count at all.
+
     Args:
         before: ``resident_bytes("VmRSS")`` before the model was built, which is what Python,
             torch and the data take by themselves. It is subtracted on a CPU.

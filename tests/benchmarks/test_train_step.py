@@ -86,7 +86,6 @@ def test_an_update_is_an_update_and_its_phases_add_up() -> None:
     assert any(not torch.equal(a, b) for a, b in zip(before, step.trainer.model.parameters()))
     phases = step.run_phases(1)
     assert tuple(phases) == PHASES and all(value > 0 for value in phases.values())
-    assert step.peak() > 0
 
 
 def test_the_command_writes_a_table_and_a_csv(tmp_path: Path) -> None:
@@ -101,7 +100,9 @@ def test_the_command_writes_a_table_and_a_csv(tmp_path: Path) -> None:
     assert [row["step"] for row in rows] == ["R0", "R4"]
     ratio = float(rows[1]["seconds"]) / float(rows[0]["seconds"])
     assert float(rows[1]["time_over_R0"]) == pytest.approx(ratio)
-    assert float(rows[1]["allocated_bytes"]) > 0 and rows[1]["time_over_R2"] == ""
+    # Of processes of their own: where other tests ran before, their freed memory would be enough.
+    assert all(float(row[key]) > 0 for row in rows for key in ("allocated_bytes", "resident_bytes"))
+    assert rows[1]["time_over_R2"] == ""
     table = [line for line in done.stdout.splitlines() if line.startswith("| multi30k")]
     assert len(table) == 2 and f"{ratio:.2f}" in table[1]
 
