@@ -22,7 +22,17 @@ from pathlib import Path, PurePosixPath
 
 CHUNK = 1 << 20
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz")
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
+# The last three are what altered names, lengths and flags lead to, those of an encrypted zip among them.
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 
 
 class ArchiveError(Exception):

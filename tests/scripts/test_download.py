@@ -404,6 +404,41 @@ def test_an_archive_that_reaches_out_is_refused(
     assert sorted(p.name for p in tmp_path.rglob("*evil*")) == []
 
 
+def zip_with(field: int, byte: int) -> bytes:
+    """A zip whose table of contents has another byte in that field of its only entry."""
+    data = bytearray(zipped({"a": b"x"}))
+    data[data.index(b"PK\x01\x02") + field] = byte
+    return bytes(data)
+
+
+def tar_with_path(path: str) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("a")
+        info.pax_headers = {"path": path}
+        tar.addfile(info)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    "file, data",
+    [
+        ("version.zip", zip_with(6, 255)),
+        ("encrypted.zip", zip_with(8, 1)),
+        ("method.zip", zip_with(10, 77)),
+        ("name.zip", zipped({"ü": b"x"}).replace("ü".encode(), b"\xff\xff", 1)),
+        ("zero.tar", tar_with_path("a\0b")),
+    ],
+)
+def test_an_archive_with_altered_headers_is_refused(tmp_path: Path, file: str, data: bytes) -> None:
+    """Python's libraries raise errors of all kinds for them."""
+    archive = tmp_path / file
+    archive.write_bytes(data)
+    with pytest.raises(unpack.ArchiveError, match=f"{file} is truncated or altered"):
+        unpack.unpack(archive, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == [archive]
+
+
 def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     info = zipfile.ZipInfo("out")
     info.external_attr = 0o120777 << 16
