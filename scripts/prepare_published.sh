@@ -86,8 +86,12 @@ open_work() {
     if [[ -e "$work/command" && "$(<"$work/command")" == "$now" ]]; then
         note "going on with what an earlier run left in $work"
     else
-        [[ ! -e "$work/command" ]] || note "starting anew: $work is of another command or version"
-        find "$work" -mindepth 1 ! -name lock -delete
+        if [[ -e "$work/command" ]]; then
+            note "starting anew: $work is of another command or version"
+        elif [[ -n "$(find "$work" -mindepth 1 ! -name lock -print -quit)" ]]; then
+            die "$work is needed for the work, but this script has not made what is in it: move it away"
+        fi
+        find "$work" -mindepth 1 ! -name lock ! -name command -delete # its command stays: it is known again
         printf '%s\n' "$now" >"$work/command"
     fi
     keep_work=true

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 
 CHUNK = 1 << 20
 TAR_SUFFIXES = (".tar", ".tgz", ".tar.gz")
-# The last three are what altered names, lengths and flags lead to, those of an encrypted zip among them.
+# The last three are what altered names, lengths and flags (of an encrypted zip too) lead to.
 DAMAGED = (
     tarfile.TarError,
     zipfile.BadZipFile,

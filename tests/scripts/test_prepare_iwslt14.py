@@ -319,6 +319,15 @@ def test_two_runs_do_not_work_in_one_folder(runner: Runner, archives: Path) -> N
     assert [path.name for path in work.iterdir()] == ["lock"]
 
 
+def test_a_folder_of_somebody_elses_is_not_emptied(runner: Runner, archives: Path) -> None:
+    work = runner.folder / "data.work"
+    work.mkdir()
+    (work / "thesis.tex").write_text("years")
+    said = runner.refused(SCRIPT, "de-en", "--from-dir", archives, "--output", "data")
+    assert f"{work} is needed for the work" in said
+    assert (work / "thesis.tex").read_text() == "years"
+
+
 def test_sentencepiece_vocabulary_of_ten_thousand(runner: Runner, tmp_path: Path) -> None:
     """The whole way with sentencepiece, on words enough for 10,000 pieces."""
     draw = random.Random(1)
