@@ -18,9 +18,11 @@ class LRDropBART(ExposesLayerStates, BARTModel):
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> Any:
-        """Also from YAML: of its options fairseq keeps the Transformer's alone, and BART then
-        fails where it looks for one of its own, or for the name of the task (it asks for
-        mBART's), which is no option of the model there."""
+        """Also from YAML, where the options are a config and not flags.
+
+        fairseq then cuts them down to those of its Transformer, and BART fails as soon as it reads
+        one of its own (``pooler_dropout``) or ``task``, a flag that no config of a model has.
+        """
         if OmegaConf.is_config(args):
             args = Namespace(**{"task": None, **args})
         return super().build_model(args, task)
