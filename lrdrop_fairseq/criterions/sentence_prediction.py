@@ -71,6 +71,11 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
                 f"{', '.join(heads) or 'none'}): train it with --task sentence_prediction and the "
                 "--classification-head-name of that task"
             )
+        if not self.regression_target and getattr(self.task.cfg, "num_classes", None) == 1:
+            raise ValueError(
+                "--num-classes 1 leaves a classification nothing to learn: add "
+                "--regression-target, or give the number of classes"
+            )
 
     def siamese_forward(
         self, model: Any, sample: dict[str, Any]

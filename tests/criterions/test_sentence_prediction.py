@@ -296,6 +296,12 @@ def test_a_missing_head_is_refused() -> None:
         )
 
 
+def test_a_single_class_is_refused() -> None:
+    task = make_sentence_task(classes=1)
+    with pytest.raises(ValueError, match="--num-classes 1 .*: add --regression-target"):
+        make_sentence_criterion(task=task)(make_sentence_model(task=task), make_sentences())
+
+
 def test_a_task_without_labels_is_refused() -> None:
     with pytest.raises(ValueError, match="TranslationTask has no labels"):
         make_sentence_criterion(task=make_task())
