@@ -60,7 +60,7 @@ sets=()
 for name in TED.dev2010 TEDX.dev2012 TED.tst2010 TED.tst2011 TED.tst2012; do
     base="$talks/IWSLT14.$name.$pair"
     if [[ "$name" == TED.* || -e "$base.$other.xml" ]]; then
-        sets+=("$base.$other.xml,$base.en.xml")
+        sets+=("$base.$other.xml" "$base.en.xml")
     fi
 done
 reading_step read_test_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/iwslt14.test" "${sets[@]}"

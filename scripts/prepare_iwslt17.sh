@@ -46,13 +46,13 @@ reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --cam
 sets=()
 for year in 2013 2014 2015; do
     base="$talks/IWSLT17.TED.tst$year.$pair"
-    sets+=("$base.$source.xml,$base.$target.xml")
+    sets+=("$base.$source.xml" "$base.$target.xml")
 done
 reading_step read_validation_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/$valid" "${sets[@]}"
 # The reference was published as the source of the other direction.
 from="$archives/iwslt17-test-$pair/$pair/IWSLT17.TED.tst2017.$pair.$source.xml"
 to="$archives/iwslt17-test-$target-$source/$target-$source/IWSLT17.TED.tst2017.$target-$source.$target.xml"
-reading_step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/$test" "$from,$to"
+reading_step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/$test" "$from" "$to"
 reading_step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt17-train-$pair" \
     "train=$work/$train.en" "valid=$work/$valid.en" "test=$work/$test.en"
 

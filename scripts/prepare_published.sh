@@ -147,5 +147,6 @@ bpe() {
 binarize() {
     local arguments=(--source-lang "$source" --target-lang "$target" --output "$output" --workers "$workers")
     [[ "$force" == false ]] || arguments+=(--force)
-    "$ROOT/scripts/prepare.sh" "${arguments[@]}" "$@"
+    # Run from within: prepare.sh takes a comma in a path for one between test sets.
+    (cd -- "$work" && "$ROOT/scripts/prepare.sh" "${arguments[@]}" "${@#"$work/"}")
 }

@@ -87,7 +87,7 @@ test14="test-full/newstest2014-${pair/-/}"
 get_members wmt14-test "$test14-src.$source.sgm" "$test14-ref.$target.sgm"
 test14="$archives/wmt14-test/$test14"
 step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/test" \
-    "$test14-src.$source.sgm,$test14-ref.$target.sgm"
+    "$test14-src.$source.sgm" "$test14-ref.$target.sgm"
 
 # Every corpus by itself: an archive whose two sides do not correspond is told by its name. What is
 # of no more use is removed at once, because a copy of English-French takes 13 GB.

@@ -1,7 +1,7 @@
 """The talks of WIT3's archives (IWSLT14, IWSLT17) as parallel text, and its published splits.
 
     ted_corpus.py train  --campaign IWSLT14 FOLDER de-en OUT     training text, without its tags
-    ted_corpus.py sets   OUT FILE,FILE FILE,FILE ...             evaluation sets, joined
+    ted_corpus.py sets   OUT SOURCE TARGET [SOURCE TARGET ...]   evaluation sets, joined
     ted_corpus.py select --langs de en --lines FILE --every 23 IN OUT REST
     ted_corpus.py count  --archive iwslt14-de-en SUBSET=FILE ... against the published sizes
 
@@ -142,7 +142,7 @@ def parse() -> argparse.Namespace:
     train.add_argument("out")
     sets = commands.add_parser("sets")
     sets.add_argument("out")
-    sets.add_argument("files", nargs="+", help="SOURCE,TARGET")
+    sets.add_argument("files", nargs="+", type=Path, help="SOURCE TARGET")
     choose = commands.add_parser("select")
     choose.add_argument("--langs", nargs=2, required=True)
     choose.add_argument("--lines", type=Path, required=True)
@@ -160,8 +160,7 @@ def run(args: argparse.Namespace) -> None:
     if args.command == "train":
         write_training(args.folder, args.pair, args.campaign, args.out)
     elif args.command == "sets":
-        files = [tuple(map(Path, entry.split(","))) for entry in args.files]
-        write_sets(args.out, [(source, target) for source, target in files])
+        write_sets(args.out, list(zip(args.files[::2], args.files[1::2], strict=True)))
     elif args.command == "select":
         select(args.input, args.langs, args.lines, args.every, args.out, args.rest)
     else:

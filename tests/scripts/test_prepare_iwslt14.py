@@ -109,10 +109,12 @@ def kept(split: str) -> list[int]:
 
 
 def test_german_english(runner: Runner, archives: Path, tmp_path: Path) -> None:
-    """The whole way, to data that fairseq loads."""
-    runner = Runner(ROOT / "scripts", runner.table, tmp_path)
+    """The whole way, to data that fairseq loads; a comma in its path separates nothing."""
+    folder = tmp_path / "a, b"
+    folder.mkdir()
+    runner = Runner(ROOT / "scripts", runner.table, folder)
     runner.checked(SCRIPT, "de-en", "--from-dir", archives)
-    data = tmp_path / "data" / "iwslt14.de-en"
+    data = folder / "data" / "iwslt14.de-en"
     assert sorted(path.name for path in data.parent.iterdir()) == ["iwslt14.de-en"]
     prepared = json.loads((data / "prepare.json").read_text())
     assert (prepared["source_lang"], prepared["target_lang"]) == ("de", "en")

@@ -92,9 +92,11 @@ def joined(path: Path) -> list[str]:
 
 def test_french_english(archives: Path, tmp_path: Path) -> None:
     """The whole way, and the scores of a perfect translation."""
-    runner = Runner(ROOT / "scripts", archives / "archives.json", tmp_path)
+    folder = tmp_path / "a, b"
+    folder.mkdir()
+    runner = Runner(ROOT / "scripts", archives / "archives.json", folder)
     runner.checked(SCRIPT, "fr-en", "--from-dir", archives)
-    data = tmp_path / "data" / "iwslt17.fr-en"
+    data = folder / "data" / "iwslt17.fr-en"
     assert sorted(path.name for path in data.parent.iterdir()) == ["iwslt17.fr-en"]
     prepared = json.loads((data / "prepare.json").read_text())
     train = prepared["train"]
