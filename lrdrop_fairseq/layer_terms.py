@@ -65,7 +65,8 @@ def _mean_of_sums(
     for distance, padding in parts:
         kept = distance.masked_fill(padding, 0.0)
         if mean_of_tokens:
-            kept = kept / padding.logical_not().sum(dim=1, keepdim=True)
+            # At least 1: a sentence without tokens adds 0 and not NaN.
+            kept = kept / padding.logical_not().sum(dim=1, keepdim=True).clamp_min(1)
         sums.append(kept.sum())
     return torch.stack(sums).mean()
 

@@ -176,11 +176,12 @@ def test_padding_adds_nothing_and_the_loss_is_the_sum_over_sentences(
 
 
 def test_a_sentences_length_does_not_weigh_its_layer_terms() -> None:
-    """HSR of a sentence is the mean over its tokens: 2 and 8 tokens weigh alike."""
+    """HSR of a sentence is the mean over its tokens: 2 and 8 tokens weigh alike, none nothing."""
     # B x T distances: 3 for each real token, rubbish at the padding.
-    distance = torch.full((2, 8), 3.0)
-    padding = torch.zeros(2, 8, dtype=torch.bool)
+    distance = torch.full((3, 8), 3.0)
+    padding = torch.zeros(3, 8, dtype=torch.bool)
     padding[0, 2:], distance[0, 2:] = True, float("nan")
+    padding[2], distance[2] = True, float("nan")
     recorded = LayerStates(encoder_hidden=[distance, 2 * distance])
     assert hidden_term(recorded, padding, padding).item() == 4.5 * 10
     assert hidden_term(recorded, padding, padding, mean_of_tokens=True).item() == 4.5 * 2
