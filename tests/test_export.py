@@ -194,7 +194,10 @@ def test_sentence_model(tmp_path: Path) -> None:
     history = [{"criterion_name": "LRDropSentencePredictionCriterion", "num_updates": 1}]
     history[0] |= {"optimizer_name": "FairseqAdam", "lr_scheduler_state": {}}
     checkpoint = {"model": model.state_dict(), "args": options, "optimizer_history": history}
-    result = export({**checkpoint, "extra_state": {"train_iterator": {"epoch": 1}}})
+    meters = [(0, name, "AverageMeter", {}) for name in ("loss", "task_loss", "output_loss")]
+    extra = {"train_iterator": {"epoch": 1}, "metrics": {"default": meters}}
+    result = export({**checkpoint, "extra_state": extra})
+    assert result["extra_state"]["metrics"] == {"default": meters[:1]}
     torch.save(result, tmp_path / "plain.pt")
     (parent,), _ = load_model_ensemble([str(tmp_path / "plain.pt")], task=task)
     assert type(parent) is RobertaModel
