@@ -89,9 +89,10 @@ open_work() {
         if [[ -e "$work/command" ]]; then
             note "starting anew: $work is of another command or version"
         elif [[ -n "$(find "$work" -mindepth 1 ! -name lock -print -quit)" ]]; then
-            die "$work is needed for the work, but this script has not made what is in it: move it away"
+            die "$work is in the way: it holds what this script has not made; move it, or choose another --output"
         fi
-        find "$work" -mindepth 1 ! -name lock ! -name command -delete # its command stays: it is known again
+        # Not the command: a run that is killed in here would leave a folder that is not known as ours.
+        find "$work" -mindepth 1 ! -name lock ! -name command -delete
         printf '%s\n' "$now" >"$work/command"
     fi
     keep_work=true

@@ -326,7 +326,7 @@ def test_a_folder_of_somebody_elses_is_not_emptied(runner: Runner, archives: Pat
     work.mkdir()
     (work / "thesis.tex").write_text("years")
     said = runner.refused(SCRIPT, "de-en", "--from-dir", archives, "--output", "data")
-    assert f"{work} is needed for the work" in said
+    assert f"{work} is in the way" in said
     assert (work / "thesis.tex").read_text() == "years"
 
 
