@@ -74,4 +74,4 @@ for task in "${task_list[@]}"; do
 done
 python "$HERE/evaluate.py" score "$output/data" "${folders[@]}"
 python "$HERE/evaluate.py" summarize "${folders[@]}" --output "$output"
-note "in $output: summary.tsv and seeds.png"
+note "in $output: summary.tsv, and seeds.png where matplotlib is installed"

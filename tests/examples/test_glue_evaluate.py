@@ -185,7 +185,7 @@ def test_without_matplotlib_there_is_a_table_still(
     monkeypatch.delitem(sys.modules, "glue_plot")
     arguments = ["evaluate.py", "summarize", str(folder), "--output", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert glue_evaluate.main() == 1
+    assert glue_evaluate.main() == 0  # the table is what was wanted, and is there
     captured = capsys.readouterr()
     assert "12.50" in captured.out and "install.sh --plots" in captured.err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["summary.tsv"]
