@@ -69,13 +69,16 @@ open_work() {
     output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
     # prepare.sh refuses it too, but that runs last, hours later.
     [[ "$output" != *:* ]] || die "--output '$output': fairseq takes ':' for a separator of directories"
+    work="$output.work"
+    archives="$work/archives"
     if [[ -e "$output" ]]; then
+        if [[ "$force" == false && -e "$work" ]]; then
+            note "$work is of a run that was stopped (unless one with --force is at work): delete it"
+        fi
         [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
         [[ -f "$output/prepare.json" ]] ||
             die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
     fi
-    work="$output.work"
-    archives="$work/archives"
     command -v flock >/dev/null || die "no flock on PATH; install util-linux (Debian, Ubuntu: apt-get install util-linux)"
     mkdir -p -- "$work"
     exec {work_lock}>"$work/lock"

@@ -306,8 +306,12 @@ def test_another_command_starts_afresh_and_a_finished_output_is_kept(
     assert lines(runner.folder / "data" / "train.de")[0] == sentence("de", 0)
     said = runner.refused(*command)
     assert "data exists; choose another --output, or replace it with --force" in said
-    assert "get iwslt14" not in said
+    assert "get iwslt14" not in said and "data.work" not in said
+    # As when a run is killed after the data got its name, and before its files were removed.
+    (runner.folder / "data.work").mkdir()
+    assert "data.work is of a run that was stopped" in runner.refused(*command)
     runner.checked(*command, "--force")
+    assert not (runner.folder / "data.work").exists()
     assert "--force" in lines(runner.folder / "data" / "arguments")
 
 
