@@ -129,7 +129,7 @@ command -v fairseq-train >/dev/null ||
 
 # Checks the data directory, writes DIR/train.json or refuses a DIR where something else was trained, and
 # prints the two languages.
-record_flags=(--method "$method" --preset "$preset" --seed "$seed")
+record_flags=(--method "$method" --preset "$preset" --seed "$seed" --flags="${extra[*]}")
 if ((rank > 0)); then record_flags+=(--check-only); fi
 languages="$(python "$ROOT/scripts/train_record.py" "$data" "$save_dir" "${record_flags[@]}")" || exit 1
 read -r source_lang target_lang <<<"$languages"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def languages(data: Path) -> tuple[str, str]:
             "table between the languages and need one joint dictionary, which prepare.sh makes"
         )
     return source, target
+
+
+def weights(flags: str) -> dict[str, str]:
+    """The weights of LR-Drop's terms among fairseq's flags: another weight is another training.
+
+    Other flags may change when a run goes on (--max-update, --max-tokens with --update-freq).
+    """
+    return dict(re.findall(r"--lr-drop-(\w+)-weight[= ](\S+)", flags))
 
 
 def check(save_dir: Path, record: dict[str, object]) -> None:
@@ -91,6 +100,7 @@ def main() -> int:
     parser.add_argument("--method", required=True)
     parser.add_argument("--preset", required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--flags", required=True, help="what else fairseq-train gets")
     parser.add_argument("--check-only", action="store_true")
     options = parser.parse_args()
     try:
@@ -100,6 +110,7 @@ def main() -> int:
             "preset": options.preset,
             "seed": options.seed,
             "data": str(options.data.resolve()),
+            "weights": weights(options.flags),
         }
         check(options.save_dir, record)
         if not options.check_only:

@@ -118,7 +118,7 @@ command -v fairseq-train >/dev/null ||
 # Checks the data and the checkpoint, writes DIR/train.json or refuses a DIR where something else was trained,
 # and prints the architecture, the number of GPUs and the checkpoint's file.
 export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-check_flags=(--bart "$bart" --method "$method" --seed "$seed")
+check_flags=(--bart "$bart" --method "$method" --seed "$seed" --flags="${extra[*]}")
 if ((rank > 0)); then check_flags+=(--check-only); fi
 if [[ "$own_arch" == yes ]]; then check_flags+=(--any-size); fi
 found="$(python "$HERE/finetune_record.py" "$data" "$save_dir" "${check_flags[@]}")" || exit 1

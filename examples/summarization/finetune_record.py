@@ -77,6 +77,7 @@ def main() -> int:
     parser.add_argument("--bart", required=True)
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--flags", required=True, help="what else fairseq-train gets")
     parser.add_argument("--any-size", action="store_true")
     parser.add_argument("--check-only", action="store_true")
     options = parser.parse_args()
@@ -88,6 +89,7 @@ def main() -> int:
             "bart": str(Path(options.bart).resolve()) if is_file else options.bart,
             "seed": options.seed,
             "data": str(options.data.resolve()),
+            "weights": train_record.weights(options.flags),
         }
         train_record.check(options.save_dir, record)
         arch, checkpoint = find(options.bart, options.data, options.any_size)

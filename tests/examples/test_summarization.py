@@ -257,6 +257,10 @@ def test_finetune_refuses_what_does_not_fit(
     assert done.returncode == 1 and "no.pt: no such file; or give bart.large or" in done.stderr
     done = run("finetune.sh", *command, folder / "lrdrop", environment=recording)
     assert done.returncode == 1 and "method 'lrdrop' there, 'plain' now" in done.stderr
+    lrdrop = ("--bart", folder / "bart.pt", "--method", "lrdrop", "--save-dir", folder / "lrdrop")
+    weights = ("--", "--arch", "lr_drop_bart_base", "--lr-drop-hidden-weight", "0.5")
+    done = run("finetune.sh", folder / "data", *lrdrop, *weights, environment=recording)
+    assert done.returncode == 1 and "weights {} there, {'hidden': '0.5'} now" in done.stderr
     assert not (tmp_path / "save").exists() and not Path(recording["RECORD"]).exists()
 
 

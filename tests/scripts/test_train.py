@@ -254,6 +254,17 @@ def test_refuses_a_folder_with_another_run(
     assert not Path(environment["RECORD"]).exists()
 
 
+def test_refuses_a_folder_of_other_weights_and_goes_on_with_other_flags(
+    environment: dict[str, str], tmp_path: Path, data: Path
+) -> None:
+    options = ("--method", "lrdrop", "--preset", "multi30k", "--save-dir", tmp_path / "save", "--")
+    trained(environment, data, *options, "--lr-drop-hidden-weight", "0.1")
+    trained(environment, data, *options, "--lr-drop-hidden-weight=0.1", "--max-update", "9")
+    for flags in ((), ("--lr-drop-hidden-weight", "0.2")):
+        again = run(environment, data, *options, *flags)
+        assert again.returncode == 1 and "weights {'hidden': '0.1'} there" in again.stderr
+
+
 def test_refuses_a_folder_of_unknown_origin(
     environment: dict[str, str], tmp_path: Path, data: Path
 ) -> None:
