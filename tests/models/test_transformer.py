@@ -125,7 +125,7 @@ def test_exposing_forward_computes_the_same(
     results = []
     for model, options in zip(pair(dropout=0.2, **variant), ({"expose_attention": itself}, {})):
         torch.manual_seed(0)
-        output = model(**sample["net_input"], **options)[0]
+        output = model.double()(**sample["net_input"], **options)[0]
         # Left-padded targets: queries at padding see no key at all and are nobody's business.
         output = output[sample["target"].ne(1)]
         output.square().sum().backward()
