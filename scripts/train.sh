@@ -32,9 +32,9 @@ What follows -- goes to fairseq-train as it is and overrules the preset. Example
                                                    sentencepiece)
 
 All visible GPUs of this machine are used. Several machines, or processes without a GPU, are started by torchrun:
-  torchrun --nproc-per-node 2 --no-python scripts/train.sh DATA --method lrdrop --preset multi30k --save-dir DIR
-On each of several machines, which share DATA and DIR, torchrun gets --nnodes 2 --rdzv-backend c10d
---rdzv-endpoint FIRST_MACHINE:29500 too.
+  torchrun --standalone --nproc-per-node 2 --no-python scripts/train.sh DATA --method lrdrop --preset multi30k --save-dir DIR
+On each of several machines, which share DATA and DIR, torchrun gets instead of --standalone
+--nnodes 2 --rdzv-backend c10d --rdzv-endpoint FIRST_MACHINE:29500.
 USAGE
 }
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 import torch.multiprocessing
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+from fairseq.logging import metrics
 from fairseq.models import (
     ARCH_CONFIG_REGISTRY,
     ARCH_MODEL_REGISTRY,
@@ -102,6 +103,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _train(rank: int, n_processes: int, folder: str, flags: list[str]) -> None:
     torch.set_num_threads(1)
+    metrics.reset()  # of what other tests have trained in the process that this is a copy of
     register_perturbed()
     sys.argv = ["fairseq-train", *flags, f"--save-dir={folder}"]
     if n_processes > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -226,7 +227,7 @@ def test_corpus_is_the_same_in_another_process(tmp_path: Path) -> None:
         subprocess.run(
             [sys.executable, DEMO / "generate_corpus.py", "--output", output,
              "--train", "300", "--valid", "20", "--test", "20"],
-            check=True, env={"PYTHONHASHSEED": hash_seed, "PATH": ""},
+            check=True, env={**os.environ, "PYTHONHASHSEED": hash_seed},
         )  # fmt: skip
         texts.append({path.name: path.read_bytes() for path in sorted(output.iterdir())})
     assert texts[0] == texts[1]

@@ -10,13 +10,14 @@ import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.killed import kill_when
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {"VIRTUAL_ENV": "/", **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
@@ -158,20 +159,8 @@ class Runner:
 
     def killed(self, script: str, *arguments: object, when: str) -> None:
         """Kills a run, with all that it started, when a line of its stderr has `when` in it."""
-        process = subprocess.Popen(
-            **self.command(script, *arguments),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert process.stderr is not None
-        with process.stderr as said:
-            for line in said:
-                if when in line:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-                    return
-        raise AssertionError(f"the run ended before it said '{when}'")
+        options = self.command(script, *arguments)
+        kill_when(when, options.pop("args"), **options)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

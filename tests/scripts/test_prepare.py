@@ -8,7 +8,6 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 from argparse import Namespace
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.killed import kill_when
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "prepare.sh"
@@ -242,21 +243,7 @@ def test_repeated_after_a_kill(prepared: Prepared) -> None:
     although it has other workers, more than some texts have lines."""
     before = contents(prepared.output)
     arguments = prepared.command("--workers", "4", "--force")
-    process = subprocess.Popen(
-        arguments,
-        cwd=prepared.home,
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "binarizing" in line:
-            break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.stderr.close()
-    assert process.wait() == -signal.SIGKILL
+    kill_when("binarizing", arguments, cwd=prepared.home, env=environment())
     assert len(list(prepared.home.glob("*.prepare-partial.*"))) == 1
     assert contents(prepared.output) == before
 

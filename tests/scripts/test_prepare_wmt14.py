@@ -9,15 +9,15 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.killed import kill_when
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "prepare_wmt14.sh"
@@ -172,22 +172,8 @@ def lines_of(path: Path) -> list[str]:
 
 def test_tokenized_english_german_killed_and_repeated(tmp_path: Path) -> None:
     download = Download(tmp_path, archives())
-    work, data = tmp_path / "a data.work", tmp_path / "a data"
-    process = subprocess.Popen(
-        download.command("en-de"),
-        env=download.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not (work / "done.learn_BPE").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    assert (work / "done.learn_BPE").exists()
+    data = tmp_path / "a data"
+    kill_when("apply BPE to", download.command("en-de"), env=download.environment())
     assert not data.exists()
 
     done = download.run("en-de")

@@ -53,8 +53,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     folder.mkdir()
     executable(folder / "srun", SRUN)
     executable(folder / "scontrol", SCONTROL)
+    # Not of the job that these tests may run in.
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
     return {
-        **os.environ,
+        **outside,
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "VIRTUAL_ENV": os.environ.get("VIRTUAL_ENV", str(tmp_path)),
         "CUDA_VISIBLE_DEVICES": "",
@@ -94,7 +96,7 @@ def test_torchrun_trains_and_a_slurm_job_resumes(
         "--disable-validation --max-update"
     ).split()
 
-    torchrun = ("torchrun", "--nproc-per-node=2", "--no-python", "scripts/train.sh")
+    torchrun = ("torchrun", "--standalone", "--nproc-per-node=2", "--no-python", "scripts/train.sh")
     first = run(environment, *torchrun, *train, *flags, 3)
     assert first.returncode == 0, first.stderr
     assert first.stderr.count("train.sh: starting from scratch") == 1

@@ -1,0 +1,30 @@
+"""Scripts that are killed at a certain place, and not after a certain time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+
+def kill_when(said: str, command: Sequence[str], **options: Any) -> None:
+    """Runs a command and kills it, with all that it started, once a line of its stderr has `said`.
+
+    Returns when all of them are gone, for until then they hold their locks. ``options`` are those
+    of ``subprocess.Popen``.
+    """
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        **{**options, "text": True},
+    )
+    assert process.stderr is not None
+    with process.stderr as lines:
+        assert any(said in line for line in lines), f"the run ended before it said '{said}'"
+        os.killpg(process.pid, signal.SIGKILL)
+        lines.read()  # ends when no process is left that could write
+    assert process.wait() == -signal.SIGKILL
