@@ -50,20 +50,17 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def begin(folder: Path, wanted: dict[str, Any]) -> str:
-    """State of the folder: "finished", "resume" or "start"; GlueError if it holds another run.
-
-    A run that failed before its first checkpoint, for want of memory say, is none.
-    """
-    record = read_record(folder) if (folder / RECORD).is_file() else {"finished": False}
-    if not any((folder / name).is_file() for name in (BEST, LAST)) and not record["finished"]:
+    """State of the folder: "finished", "resume" or "start"; GlueError if it holds another run."""
+    if not (folder / RECORD).is_file():
+        if (folder / LAST).is_file():
+            raise GlueError(
+                f"{folder} holds a {LAST} but no {RECORD}, so it is not known what was trained "
+                "there: give another --save-dir"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         write_record(folder, {**wanted, "finished": False})
         return "start"
-    if not (folder / RECORD).is_file():
-        raise GlueError(
-            f"{folder} holds a checkpoint but no {RECORD}, so it is not known what was trained "
-            "there: give another --save-dir"
-        )
+    record = read_record(folder)
     differ = [
         f"{key} {record.get(key)!r} there, {value!r} now"
         for key, value in wanted.items()

@@ -215,21 +215,6 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
         glue_run.begin(folder, RUN)
 
 
-def test_a_run_that_failed_before_its_first_checkpoint_does_not_take_the_folder(
-    tmp_path: Path,
-) -> None:
-    folder, smaller = tmp_path / "seed1", {**RUN, "flags": "--batch-size 8 --update-freq 2"}
-    glue_run.begin(folder, RUN)
-    (folder / "train.log").write_text("out of memory\n")
-    assert glue_run.begin(folder, smaller) == "start"
-    assert glue_run.read_record(folder) == {**smaller, "finished": False}
-    # A finished one counts, even if its checkpoint was deleted to save space.
-    glue_run.write_record(folder, {**RUN, "finished": True})
-    assert glue_run.begin(folder, RUN) == "finished"
-    with pytest.raises(glue_tasks.GlueError, match="something else was fine-tuned"):
-        glue_run.begin(folder, smaller)
-
-
 def test_finish_needs_a_best_checkpoint(tmp_path: Path) -> None:
     glue_run.begin(tmp_path / "seed1", RUN)
     with pytest.raises(glue_tasks.GlueError, match=r"checkpoint_best.pt does not exist"):
