@@ -1,5 +1,6 @@
 # make install | demo | bench | test | lint | clean; "make help" says what each does.
 SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help install demo bench test lint clean
 
