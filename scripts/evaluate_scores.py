@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from complete_files import write
 from evaluate_text import (
     EvaluationError,
     detokenize,
@@ -117,13 +117,6 @@ def evaluate(
         original = list(read_lines(data / "original" / f"{subset}.{language}"))
     hyp, ref = [join_bpe(line) for line in pieces], [join_bpe(line) for line in ref]
     return hyp, ref, tokenized_scores(hyp, ref, language, original, compound_split)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file that appears only when it is complete."""
-    aside = path.with_name(f"{path.name}.part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(aside, path)
 
 
 def report(result: dict[str, Any]) -> str:

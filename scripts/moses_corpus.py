@@ -15,14 +15,13 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stderr
+from contextlib import ExitStack, nullcontext, redirect_stderr
 from itertools import chain
 from pathlib import Path
-from typing import TextIO
 
+from complete_files import complete
 from parallel_lines import LineFunction, map_lines
 from prepare_text import TextError, find_text, normalize_space, read_lines, read_pairs
 
@@ -37,19 +36,6 @@ STEPS = (
 NOTED_LINES = 1_000_000
 CACHED_WORDS = 500_000  # a few hundred bytes each, in every worker
 MAX_WORD_CHARACTERS = 1000  # clean-corpus-n.perl drops pairs with a longer word
-
-
-@contextmanager
-def complete(path: Path) -> Iterator[TextIO]:
-    """A file to write that gets its name `path` at the end, and only if nothing was raised."""
-    aside = path.with_name(f"{path.name}.part")
-    try:
-        with aside.open("w", encoding="utf-8", newline="\n") as output:
-            yield output
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    os.replace(aside, path)
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -19,7 +19,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import archives
-from moses_corpus import complete, write_lines
+from complete_files import complete
+from moses_corpus import write_lines
 from prepare_text import TextError, find_text, read_lines, read_pairs
 
 # Lines about a talk that the published preprocessings drop; it is title and description whose

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from pathlib import Path
+
+from complete_files import write
 
 
 class RecordError(Exception):
@@ -88,30 +89,39 @@ def keep(save_dir: Path, record: dict[str, object]) -> None:
     if path.is_file():
         return
     save_dir.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".json.part")
-    aside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, path)
+    write(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+def command_line(description: str | None) -> argparse.ArgumentParser:
+    """What every script that keeps a record says of its run."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("data", type=Path)
     parser.add_argument("save_dir", type=Path)
     parser.add_argument("--method", required=True)
-    parser.add_argument("--preset", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--flags", required=True, help="what else fairseq-train gets")
     parser.add_argument("--check-only", action="store_true")
+    return parser
+
+
+def describe(options: argparse.Namespace, **more: object) -> dict[str, object]:
+    """The record of the run that :func:`command_line` says."""
+    return {
+        "method": options.method,
+        **more,
+        "seed": options.seed,
+        "data": str(options.data.resolve()),
+        "weights": weights(options.flags),
+    }
+
+
+def main() -> int:
+    parser = command_line(__doc__)
+    parser.add_argument("--preset", required=True)
     options = parser.parse_args()
     try:
         source, target = languages(options.data)
-        record = {
-            "method": options.method,
-            "preset": options.preset,
-            "seed": options.seed,
-            "data": str(options.data.resolve()),
-            "weights": weights(options.flags),
-        }
+        record = describe(options, preset=options.preset)
         check(options.save_dir, record)
         if not options.check_only:
             keep(options.save_dir, record)

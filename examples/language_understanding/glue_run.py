@@ -86,18 +86,17 @@ def load_plugin() -> None:
 
 def finish(folder: Path) -> None:
     """Keep the best checkpoint alone, without the optimizer's state; GlueError if there is none."""
-    import torch
     from fairseq import checkpoint_utils
 
     load_plugin()
+    from lrdrop_fairseq.average_checkpoints import save
+
     best = folder / BEST
     if not best.is_file():
         raise GlueError(f"{best} does not exist: no validation gave a score; see train.log there")
     state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
     state["last_optimizer_state"] = None
-    aside = folder / f"{BEST}.part"
-    torch.save(state, aside)
-    os.replace(aside, best)
+    save(state, best)
     updates = state["optimizer_history"][-1]["num_updates"]
     score = state["extra_state"]["best"]
     write_record(

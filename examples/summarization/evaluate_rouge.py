@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import rouge
-from evaluate_scores import write
+from complete_files import write
 from evaluate_text import EvaluationError, hypotheses
 from prepare_text import TextError, normalize_space
 

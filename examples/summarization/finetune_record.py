@@ -6,7 +6,6 @@ failure prints what is wrong on standard error and exits with status 1.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -71,26 +70,14 @@ def public_checkpoint(name: str) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("save_dir", type=Path)
+    parser = train_record.command_line(__doc__)
     parser.add_argument("--bart", required=True)
-    parser.add_argument("--method", required=True)
-    parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--flags", required=True, help="what else fairseq-train gets")
     parser.add_argument("--any-size", action="store_true")
-    parser.add_argument("--check-only", action="store_true")
     options = parser.parse_args()
     try:
         train_record.languages(options.data)
-        is_file = options.bart not in PUBLIC
-        record: dict[str, object] = {
-            "method": options.method,
-            "bart": str(Path(options.bart).resolve()) if is_file else options.bart,
-            "seed": options.seed,
-            "data": str(options.data.resolve()),
-            "weights": train_record.weights(options.flags),
-        }
+        bart = options.bart if options.bart in PUBLIC else str(Path(options.bart).resolve())
+        record = train_record.describe(options, bart=bart)
         train_record.check(options.save_dir, record)
         arch, checkpoint = find(options.bart, options.data, options.any_size)
         if not options.check_only:
