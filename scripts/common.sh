@@ -9,11 +9,18 @@
 #   usage_error [MSG]       the message, then the script's own `usage` on stderr, exit 2
 #   need_value "$@"         inside an option loop: usage_error unless $1 (the option) has a value in $2
 #   need_positive OPT N     usage_error unless N is a whole number of at least 1
+#   need_options NAME...    usage_error if one of these variables is empty; save_dir is that of --save-dir
 #   need_packages NAME...   die unless there is a python and it has these packages
 #   has_cuda                whether torch sees a GPU
 # for the scripts that prepare data
 #   find_workers            sets `workers`, where it is empty, to one per core, at most 8
 #   preprocess_in DIR ARG...  fairseq-preprocess with these arguments and `workers`, run in DIR
+# for the scripts that end in a command of fairseq, and take flags for it behind --, in `extra`
+#   take_argument NAME WHAT COMMAND ARG
+#                           inside the option loop, for what is no option of the script: --help, or the one WHAT,
+#                           which the variable NAME gets; usage_error otherwise
+#   refuse_flags A|B MSG    usage_error if `extra` has the flag --A or --B, which FLAG stands for in MSG
+#   need_command NAME       die unless fairseq's command is there
 # and for the scripts that train
 #   find_rank               sets `rank` and `processes`: those of torchrun, or 0 and 1
 #   find_device             sets `device_flags` for those processes
@@ -22,8 +29,11 @@
 # and for those that generate
 #   check_checkpoint        usage_error unless either `checkpoint` is set, or `save_dir` and `average`
 #   find_checkpoint         sets `checkpoint`, which it makes where an average is wanted
+#   refuse_generation_flags A|B USE WHAT
+#                           usage_error if `extra` has --A, --B (USE is what to give) or a flag that changes
+#                           what is read, which is WHAT
 #   generate_logged P ARG... fairseq-generate with these arguments; what it prints goes to P.log
-# A script that calls usage_error, need_value or need_positive defines a function `usage` that prints to stdout.
+# A script that calls what may end in usage_error defines a function `usage` that prints to stdout.
 
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 
@@ -61,6 +71,36 @@ need_positive() {
     if [[ ! "$2" =~ ^[1-9][0-9]*$ ]]; then
         usage_error "$1 must be a whole number of at least 1, not '$2'"
     fi
+}
+
+need_options() {
+    local name
+    for name in "$@"; do
+        if [[ -z "${!name}" ]]; then usage_error "--${name//_/-} is missing"; fi
+    done
+}
+
+take_argument() {
+    local -n taken="$1"
+    case "$4" in
+        -h | --help) usage; exit 0 ;;
+        -*) usage_error "unknown option $4 (flags for $3 go after --)" ;;
+    esac
+    if [[ -n "$taken" ]]; then usage_error "one $2 only: '$taken', then '$4'"; fi
+    taken="$4"
+}
+
+refuse_flags() {
+    local flag
+    # shellcheck disable=SC2154  # the caller's
+    for flag in "${extra[@]}"; do
+        if [[ "$flag" =~ ^--($1)(=|$) ]]; then usage_error "${2//FLAG/${flag%%=*}}"; fi
+    done
+}
+
+need_command() {
+    command -v "$1" >/dev/null ||
+        die "$1 is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
 }
 
 need_packages() {
@@ -158,6 +198,13 @@ find_checkpoint() {
     elif [[ ! -f "$checkpoint" ]]; then
         die "$checkpoint: no such checkpoint"
     fi
+}
+
+# These would take the generated text apart, or elsewhere, before it is read.
+refuse_generation_flags() {
+    refuse_flags "$1" "FLAG cannot be given after --: use $2"
+    refuse_flags 'remove-bpe|post-process|bpe|tokenizer|quiet|nbest|results-path|replace-unk' \
+        "FLAG cannot be given: this script reads $3"
 }
 
 # fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise is of

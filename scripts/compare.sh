@@ -29,7 +29,7 @@ while (($# > 0)); do
         *) hypotheses+=("$1"); shift ;;
     esac
 done
-if [[ -z "$reference" ]]; then usage_error "--reference is missing"; fi
+need_options reference
 if ((${#hypotheses[@]} < 2)); then usage_error "at least two files of translations are needed"; fi
 
 # The last line counts whether or not a line end follows it.

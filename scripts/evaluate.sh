@@ -47,33 +47,18 @@ while (($# > 0)); do
         --beam) need_value "$@"; need_positive "$1" "$2"; beam="$2"; shift 2 ;;
         --compound-split) score_flags=(--compound-split); shift ;;
         --output) need_value "$@"; output="$2"; shift 2 ;;
-        -h | --help) usage; exit 0 ;;
         --) shift; extra=("$@"); break ;;
-        -*) usage_error "unknown option $1 (flags for fairseq-generate go after --)" ;;
-        *)
-            if [[ -n "$data" ]]; then usage_error "one data directory only: '$data', then '$1'"; fi
-            data="$1"
-            shift
-            ;;
+        *) take_argument data "data directory" fairseq-generate "$1"; shift ;;
     esac
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 check_checkpoint
-# These would take the translations apart, or elsewhere, before they are read here.
-for flag in "${extra[@]}"; do
-    if [[ "$flag" =~ ^--(beam|path|gen-subset)(=|$) ]]; then
-        usage_error "${flag%%=*} cannot be given after --: use --beam, --checkpoint, --subset"
-    fi
-    if [[ "$flag" =~ ^--(remove-bpe|post-process|bpe|tokenizer|quiet|nbest|results-path|replace-unk)(=|$) ]]; then
-        usage_error "${flag%%=*} cannot be given: this script reads one raw translation per sentence"
-    fi
-done
+refuse_generation_flags 'beam|path|gen-subset' '--beam, --checkpoint, --subset' 'one raw translation per sentence'
 
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 languages="$(python "$ROOT/scripts/evaluate_scores.py" check "$data" "$subset" "${score_flags[@]}")" || exit 1
 read -r source_lang target_lang <<<"$languages"
-command -v fairseq-generate >/dev/null ||
-    die "fairseq-generate is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
+need_command fairseq-generate
 
 find_checkpoint
 

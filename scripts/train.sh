@@ -45,23 +45,13 @@ while (($# > 0)); do
         --preset) need_value "$@"; preset="$2"; shift 2 ;;
         --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
         --seed) need_value "$@"; need_positive "$1" "$2"; seed="$2"; shift 2 ;;
-        -h | --help) usage; exit 0 ;;
         --) shift; extra=("$@"); break ;;
-        -*) usage_error "unknown option $1 (flags for fairseq-train go after --)" ;;
-        *)
-            if [[ -n "$data" ]]; then usage_error "one data directory only: '$data', then '$1'"; fi
-            data="$1"
-            shift
-            ;;
+        *) take_argument data "data directory" fairseq-train "$1"; shift ;;
     esac
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
-if [[ -z "$method" ]]; then usage_error "--method is missing"; fi
-if [[ -z "$preset" ]]; then usage_error "--preset is missing"; fi
-if [[ -z "$save_dir" ]]; then usage_error "--save-dir is missing"; fi
-for flag in "${extra[@]}"; do
-    if [[ "$flag" =~ ^--(save-dir|seed)(=|$) ]]; then usage_error "give ${flag%%=*} before --"; fi
-done
+need_options method preset save_dir
+refuse_flags 'save-dir|seed' 'give FLAG before --'
 
 find_rank
 
@@ -124,8 +114,7 @@ case "$method" in
     *) usage_error "--method is plain, rdrop or lrdrop, not '$method'" ;;
 esac
 
-command -v fairseq-train >/dev/null ||
-    die "fairseq-train is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
+need_command fairseq-train
 
 # Checks the data directory, writes DIR/train.json or refuses a DIR where something else was trained, and
 # prints the two languages.

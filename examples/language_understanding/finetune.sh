@@ -52,21 +52,14 @@ while (($# > 0)); do
 done
 if [[ -z "$task" ]]; then usage_error "no task given"; fi
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
-if [[ -z "$model" ]]; then usage_error "--model is missing"; fi
-if [[ -z "$arch" ]]; then usage_error "--arch is missing"; fi
-if [[ -z "$method" ]]; then usage_error "--method is missing"; fi
-if [[ -z "$save_dir" ]]; then usage_error "--save-dir is missing"; fi
+need_options model arch method save_dir
 [[ "$seeds" =~ ^[0-9]+(,[0-9]+)*$ ]] || usage_error "--seeds is a list of numbers as 1,2,3, not '$seeds'"
-for flag in "${extra[@]}"; do
-    if [[ "$flag" =~ ^--(save-dir|seed|arch|criterion|restore-file|finetune-from-model)(=|$) ]]; then
-        usage_error "${flag%%=*} does not go after --: give --save-dir, --seeds, --arch, --method or --model before it"
-    fi
-done
+refuse_flags 'save-dir|seed|arch|criterion|restore-file|finetune-from-model' \
+    'FLAG does not go after --: give --save-dir, --seeds, --arch, --method or --model before it'
 
 find_rank
 ((processes == 1)) || die "this trains on one device, not under torchrun: give the GPUs several tasks or seeds"
-command -v fairseq-train >/dev/null ||
-    die "fairseq-train is not on PATH: run scripts/install.sh, or activate the environment that has fairseq"
+need_command fairseq-train
 settings="$(python "$HERE/glue_tasks.py" "$task")" || exit 1
 read -r classes metric lr batch_size total_updates warmup_updates <<<"$settings"
 [[ -f "$data/$task/prepare.json" ]] ||

@@ -49,7 +49,7 @@ while (($# > 0)); do
     esac
 done
 if ((${#tasks[@]} == 0)); then usage_error "no task given"; fi
-if [[ -z "$output" ]]; then usage_error "--output is missing"; fi
+need_options output
 if [[ -n "$from_dir" && ! -d "$from_dir" ]]; then die "$from_dir is no folder"; fi
 find_workers
 need_packages fairseq

@@ -30,7 +30,7 @@ while (($# > 0)); do
         *) hypotheses+=("$1"); shift ;;
     esac
 done
-if [[ -z "$reference" ]]; then usage_error "--reference is missing"; fi
+need_options reference
 if ((${#hypotheses[@]} < 2)); then usage_error "at least two files of summaries are needed"; fi
 declare -A seen=()
 for file in "$reference" "${hypotheses[@]}"; do

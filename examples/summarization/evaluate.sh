@@ -36,27 +36,13 @@ while (($# > 0)); do
         --average) need_value "$@"; need_positive "$1" "$2"; average="$2"; shift 2 ;;
         --subset) need_value "$@"; subset="$2"; shift 2 ;;
         --output) need_value "$@"; output="$2"; shift 2 ;;
-        -h | --help) usage; exit 0 ;;
         --) shift; extra=("$@"); break ;;
-        -*) usage_error "unknown option $1 (flags for fairseq-generate go after --)" ;;
-        *)
-            if [[ -n "$data" ]]; then usage_error "one data directory only: '$data', then '$1'"; fi
-            data="$1"
-            shift
-            ;;
+        *) take_argument data "data directory" fairseq-generate "$1"; shift ;;
     esac
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 check_checkpoint
-# These would take the summaries apart, or elsewhere, before they are read here.
-for flag in "${extra[@]}"; do
-    if [[ "$flag" =~ ^--(path|gen-subset)(=|$) ]]; then
-        usage_error "${flag%%=*} cannot be given after --: use --checkpoint, --subset"
-    fi
-    if [[ "$flag" =~ ^--(remove-bpe|post-process|bpe|tokenizer|quiet|nbest|results-path|replace-unk)(=|$) ]]; then
-        usage_error "${flag%%=*} cannot be given: this script reads one raw summary per document"
-    fi
-done
+refuse_generation_flags 'path|gen-subset' '--checkpoint, --subset' 'one raw summary per document'
 
 export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 need_packages fairseq rouge_score pysbd

@@ -48,7 +48,7 @@ while (($# > 0)); do
         *) usage_error "unknown argument '$1'" ;;
     esac
 done
-[[ -n "$output" ]] || usage_error "--output is missing"
+need_options output
 [[ "$output" != *:* ]] || usage_error "--output '$output': fairseq takes ':' for a separator of directories"
 [[ -z "$from_dir" || -d "$from_dir" ]] || die "--from-dir $from_dir: no such folder"
 if [[ -n "$bpe" ]]; then

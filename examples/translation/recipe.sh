@@ -62,14 +62,8 @@ recipe() {
             --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
             --sentencepiece) subwords=sentencepiece; prepare_flags+=("$1"); shift ;;
             --cache | --from-dir) need_value "$@"; prepare_flags+=("$1" "$2"); shift 2 ;;
-            -h | --help) usage; exit 0 ;;
             --) shift; extra=("$@"); break ;;
-            -*) usage_error "unknown option $1 (flags for fairseq-train go after --)" ;;
-            *)
-                if [[ -n "$direction" ]]; then usage_error "one direction only: '$direction', then '$1'"; fi
-                direction="$1"
-                shift
-                ;;
+            *) take_argument direction "direction" fairseq-train "$1"; shift ;;
         esac
     done
     if [[ -z "$direction" ]]; then usage_error "no direction given"; fi
