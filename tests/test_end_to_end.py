@@ -16,25 +16,13 @@ import torch
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
 import lrdrop_fairseq  # noqa: F401  today's torch needs its repairs to load a checkpoint
+from tests.toy_run import with_plugin
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = str(ROOT / "lrdrop_fairseq")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 CRITERION = "lr_drop_label_smoothed_cross_entropy"
 TERMS = ("hidden_loss", "attention_loss", "output_loss")
-
-
-def run_module(module: str, *arguments: str) -> str:
-    """Run ``python -m module`` and return what it printed; fail with it if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", *module.split(), *arguments],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +39,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target = (" ".join(f"e{word}" for word in reversed(words)) for words in pairs)
         (folder / f"{split}.de").write_text("\n".join(source) + "\n")
         (folder / f"{split}.en").write_text("\n".join(target) + "\n")
-    run_module("fairseq_cli.preprocess", "--source-lang=de", "--target-lang=en",
-               f"--trainpref={folder}/train", f"--validpref={folder}/valid",
-               f"--testpref={folder}/test", f"--destdir={folder}/data",
-               "--joined-dictionary")  # fmt: skip
+    with_plugin("fairseq_cli.preprocess", "--source-lang=de", "--target-lang=en",
+                f"--trainpref={folder}/train", f"--validpref={folder}/valid",
+                f"--testpref={folder}/test", f"--destdir={folder}/data",
+                "--joined-dictionary")  # fmt: skip
     return folder / "data"
 
 
@@ -91,7 +79,7 @@ def logged(output: str, key: str) -> list[dict[str, str]]:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Folder and log of an uninterrupted run of 100 updates."""
     folder = tmp_path_factory.mktemp("trained")
-    output = run_module(
+    output = with_plugin(
         "fairseq_cli.train",
         *train_flags(data, folder, "--max-update", "100", "--save-interval-updates", "20"),
         f"--tensorboard-logdir={folder}/tensorboard",
@@ -126,7 +114,7 @@ def test_a_killed_run_resumes_to_the_last_bit(
         run.send_signal(signal.SIGKILL)
         assert run.wait() == -signal.SIGKILL
     assert not list(tmp_path.glob("checkpoint_*_100.pt"))
-    output = run_module("fairseq_cli.train", *flags)
+    output = with_plugin("fairseq_cli.train", *flags)
     assert "Loaded checkpoint" in output
     assert_same_parameters(tmp_path / "checkpoint_last.pt", trained[0] / "checkpoint_last.pt")
 
@@ -136,7 +124,7 @@ def test_a_finished_run_is_left_alone(trained: tuple[Path, str], data: Path) -> 
     folder, _ = trained
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.pt")}
     flags = train_flags(data, folder, "--max-update", "100", "--save-interval-updates", "20")
-    output = run_module("fairseq_cli.train", *flags)
+    output = with_plugin("fairseq_cli.train", *flags)
     assert "nothing to train: 100 updates are done" in output and not logged(output, "gnorm")
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.pt")} == before
 
@@ -176,8 +164,8 @@ def test_two_processes_train_and_resume(data: Path, tmp_path: Path) -> None:
 
 def generate(data: Path, checkpoint: Path, *more: str) -> list[str]:
     """Hypotheses of the test set with their scores, as fairseq-generate prints them."""
-    output = run_module("fairseq_cli.generate", str(data), f"--path={checkpoint}", "--cpu",
-                        "--beam=3", "--max-tokens=200", *more)  # fmt: skip
+    output = with_plugin("fairseq_cli.generate", str(data), f"--path={checkpoint}", "--cpu",
+                         "--beam=3", "--max-tokens=200", *more)  # fmt: skip
     return [line for line in output.splitlines() if line.startswith("H-")]
 
 
@@ -212,8 +200,8 @@ def test_hydra_train_is_the_same_training(
         "checkpoint": {"save_dir": str(tmp_path)},
     }  # fmt: skip
     (tmp_path / "toy.yaml").write_text(json.dumps(config))  # JSON is YAML
-    run_module("fairseq_cli.hydra_train", f"--config-dir={tmp_path}", "--config-name=toy",
-               f"hydra.run.dir={tmp_path}/hydra")  # fmt: skip
+    with_plugin("fairseq_cli.hydra_train", f"--config-dir={tmp_path}", "--config-name=toy",
+                f"hydra.run.dir={tmp_path}/hydra")  # fmt: skip
     expected = next(trained[0].glob("checkpoint_*_20.pt"))
     assert_same_parameters(tmp_path / "checkpoint_last.pt", expected)
 

@@ -157,6 +157,14 @@ class Runner:
         assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stderr
 
+    def misused(self, script: str, *arguments: object) -> str:
+        """Like refused, with status 2 and with these arguments alone."""
+        command = self.command(script)
+        command["args"] = [command["args"][0], *map(str, arguments)]
+        done = subprocess.run(**command, capture_output=True, check=False)
+        assert done.returncode == 2, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stderr
+
     def killed(self, script: str, *arguments: object, when: str) -> None:
         """Kills a run, with all that it started, when a line of its stderr has `when` in it."""
         options = self.command(script, *arguments)
@@ -171,3 +179,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+
+
+def joined(path: Path) -> list[str]:
+    """The lines of a text in BPE as tokens."""
+    return [line.replace("@@ ", "") for line in lines(path)]

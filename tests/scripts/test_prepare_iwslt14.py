@@ -7,18 +7,16 @@ import io
 import json
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from ted_archives import (  # noqa: E402
+from tests.scripts.ted_archives import (
     ROOT,
     Runner,
     contents,
+    joined,
     lines,
     sentence,
     tgz,
@@ -97,10 +95,6 @@ def tokens(lang: str, number: int) -> str:
     """The lower-cased, escaped tokens of `sentence`."""
     words = sentence(lang, number).split(' "')[0].lower()
     return f"{words} &quot; &amp; so &quot; ."
-
-
-def joined(path: Path) -> list[str]:
-    return [line.replace("@@ ", "") for line in lines(path)]
 
 
 def kept(split: str) -> list[int]:
@@ -365,12 +359,9 @@ def test_sentencepiece_vocabulary_of_ten_thousand(runner: Runner, tmp_path: Path
     ],
 )
 def test_wrong_usage(runner: Runner, arguments: list[str], message: str) -> None:
-    command = runner.command(SCRIPT)
-    command["args"] = [command["args"][0], *arguments]
-    done = subprocess.run(**command, capture_output=True, check=False)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Usage: scripts/prepare_iwslt14.sh" in done.stderr
+    said = runner.misused(SCRIPT, *arguments)
+    assert message in said
+    assert "Usage: scripts/prepare_iwslt14.sh" in said
 
 
 def test_an_output_that_fairseq_cannot_take_is_refused_at_once(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from ted_archives import (  # noqa: E402
+from tests.scripts.ted_archives import (
     ROOT,
     Runner,
     contents,
+    joined,
     lines,
     sentence,
     tgz,
@@ -84,10 +83,6 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def runner(archives: Path, scripts: Path, tmp_path: Path) -> Runner:
     return Runner(scripts, archives / "archives.json", tmp_path)
-
-
-def joined(path: Path) -> list[str]:
-    return [line.replace("@@ ", "") for line in lines(path)]
 
 
 def test_french_english(archives: Path, tmp_path: Path) -> None:
@@ -238,9 +233,6 @@ def test_broken_archives(
     ],
 )
 def test_wrong_usage(runner: Runner, arguments: list[str], message: str) -> None:
-    command = runner.command(SCRIPT)
-    command["args"] = [command["args"][0], *arguments]
-    done = subprocess.run(**command, capture_output=True, check=False)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Usage: scripts/prepare_iwslt17.sh" in done.stderr
+    said = runner.misused(SCRIPT, *arguments)
+    assert message in said
+    assert "Usage: scripts/prepare_iwslt17.sh" in said
