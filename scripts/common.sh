@@ -14,6 +14,8 @@
 #   has_cuda                whether torch sees a GPU
 # for the scripts that prepare data
 #   find_workers            sets `workers`, where it is empty, to one per core, at most 8
+#   check_output            die if `output` exists, unless `force` is true and a script like this one made it
+#   remove_leftovers PREFIX removes the folders PREFIX.PROCESS of processes that are no more
 #   preprocess_in DIR ARG...  fairseq-preprocess with these arguments and `workers`, run in DIR
 # for the scripts that end in a command of fairseq, and take flags for it behind --, in `extra`
 #   take_argument NAME WHAT COMMAND ARG
@@ -115,6 +117,24 @@ find_workers() {
     if [[ -n "$workers" ]]; then return; fi
     workers="$(getconf _NPROCESSORS_ONLN)"
     ((workers <= 8)) || workers=8
+}
+
+# shellcheck disable=SC2154  # the caller's
+check_output() {
+    [[ -e "$output" ]] || return 0
+    [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
+    [[ -f "$output/prepare.json" ]] ||
+        die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
+}
+
+remove_leftovers() {
+    local leftover
+    for leftover in "$1".*; do
+        if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
+            note "removing what an earlier run left: $leftover"
+            rm -rf -- "$leftover"
+        fi
+    done
 }
 
 # Run from within, so that no character of the folder's path (a comma, say) can mislead fairseq.

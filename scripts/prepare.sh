@@ -54,12 +54,9 @@ while (($# > 0)); do
     esac
 done
 
-[[ -n "$source_lang" ]] || usage_error "--source-lang is missing"
-[[ -n "$target_lang" ]] || usage_error "--target-lang is missing"
-[[ -n "$train" ]] || usage_error "--train is missing"
-[[ -n "$valid" ]] || usage_error "--valid is missing"
+need_options source_lang target_lang train valid
 [[ -n "$tests" ]] || usage_error "--test is missing"
-[[ -n "$output" ]] || usage_error "--output is missing"
+need_options output
 for lang in "$source_lang" "$target_lang"; do
     [[ "$lang" =~ ^[A-Za-z0-9_-]+$ ]] ||
         usage_error "'$lang' is no language: letters, digits, '_' and '-' only"
@@ -94,24 +91,13 @@ if [[ -e "$replaced" && ! -e "$output" ]]; then
     note "an earlier run was stopped while it replaced $output; restoring that"
     mv -- "$replaced" "$output"
 fi
-check_output() {
-    [[ -e "$output" ]] || return 0
-    [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
-    [[ -f "$output/prepare.json" ]] ||
-        die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
-}
 check_output
 
 cleanup() {
     rm -rf -- "$partial"
 }
 trap cleanup EXIT
-for leftover in "$output".prepare-partial.*; do
-    if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
-        note "removing what an earlier run left: $leftover"
-        rm -rf -- "$leftover"
-    fi
-done
+remove_leftovers "$output.prepare-partial"
 mkdir -p -- "$partial"
 
 arguments=("--source-lang=$source_lang" "--target-lang=$target_lang" "--train=$train" "--valid=$valid"

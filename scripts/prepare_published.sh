@@ -71,20 +71,16 @@ open_work() {
     [[ "$output" != *:* ]] || die "--output '$output': fairseq takes ':' for a separator of directories"
     work="$output.work"
     archives="$work/archives"
-    if [[ -e "$output" ]]; then
-        if [[ "$force" == false && -e "$work" ]]; then
-            note "$work is of a run that was stopped (unless one with --force is at work): delete it"
-        fi
-        [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
-        [[ -f "$output/prepare.json" ]] ||
-            die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
+    if [[ -e "$output" && "$force" == false && -e "$work" ]]; then
+        note "$work is of a run that was stopped (unless one with --force is at work): delete it"
     fi
+    check_output
     command -v flock >/dev/null || die "no flock on PATH; install util-linux (Debian, Ubuntu: apt-get install util-linux)"
     mkdir -p -- "$work"
     exec {work_lock}>"$work/lock"
     flock --nonblock "$work_lock" || die "another run is at work in $work"
     # Of another command or of other code, nothing may be taken over; of --workers all may.
-    local now code=("$0" "$ROOT"/scripts/{archives.json,{moses_,parallel_,prepare_,ted_}*.py,prepare*.sh})
+    local now code=("$0" "$ROOT"/scripts/{archives.json,{complete_,moses_,parallel_,prepare_,ted_}*.py,prepare*.sh})
     now="$(printf '%s\n' "$@" "${download_options[@]}" "${LRDROP_ARCHIVES:-}"; cat -- "${code[@]}" | cksum)"
     if [[ -e "$work/command" && "$(<"$work/command")" == "$now" ]]; then
         note "going on with what an earlier run left in $work"

@@ -66,12 +66,7 @@ partial="$output/.prepare-partial.$$"
 trap 'rm -rf -- "$partial"' EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
-for leftover in "$output"/.prepare-partial.*; do
-    if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
-        note "removing what an earlier run left: $leftover"
-        rm -rf -- "$leftover"
-    fi
-done
+remove_leftovers "$output/.prepare-partial"
 mkdir -p -- "$partial"
 
 # archives TASK: their names in scripts/archives.json
