@@ -60,8 +60,8 @@ find_workers
 need_packages fairseq pyarrow regex
 export PYTHONPATH="$ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
 
-# `work`, beside the output: a new folder, or the one that a stopped run of the same command left.
-open_work cnn_dm "$from_dir" "$bpe"
+# `work`, beside the output: a new folder, or the one that a stopped run of the same command and code left.
+open_work cnn_dm "$from_dir" "$bpe" "$(cat -- "$HERE"/{documents,prepare_documents}.py | cksum)"
 
 if [[ -z "$bpe" ]]; then
     get gpt2-bpe-encoder gpt2-bpe-vocab gpt2-bpe-dict

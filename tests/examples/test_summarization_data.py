@@ -6,6 +6,7 @@ import gzip
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +37,10 @@ FILES = {
 NAMES = ["train-0", "train-1", "train-2", "validation", "test"]
 
 
-def run(environment: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [str(SUMMARIZATION / "prepare_cnn_dm.sh"), *map(str, arguments)]
+def run(
+    environment: dict[str, str], *arguments: object, scripts: Path = SUMMARIZATION
+) -> subprocess.CompletedProcess[str]:
+    command = [str(scripts / "prepare_cnn_dm.sh"), *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -178,6 +181,25 @@ def test_texts_plain_and_gzipped(
     assert len(names) > 20
     for name in names - {Path("prepare.json"), Path("preprocess.log")}:
         assert (prepared / name).read_bytes() == (output / name).read_bytes(), name
+
+
+def test_nothing_is_taken_over_from_other_code(
+    environment: dict[str, str], public: Path, tmp_path: Path
+) -> None:
+    """Not what an edited documents.py, say, would have read otherwise."""
+    copy = tmp_path / "examples" / "summarization"
+    for folder in (SUMMARIZATION, ROOT / "scripts"):
+        shutil.copytree(folder, tmp_path / folder.relative_to(ROOT))
+    incomplete = tmp_path / "from"
+    incomplete.mkdir()
+    for name in ("encoder.json", "vocab.bpe", "dict.txt"):
+        shutil.copy(public / name, incomplete)
+    command = ("--from-dir", incomplete, "--output", tmp_path / "data")
+    assert run(environment, *command, scripts=copy).returncode == 1
+    assert "going on with" in run(environment, *command, scripts=copy).stderr
+    with (copy / "documents.py").open("a") as code:
+        code.write("# edited\n")
+    assert "starting anew" in run(environment, *command, scripts=copy).stderr
 
 
 @pytest.mark.parametrize(
