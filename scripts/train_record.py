@@ -52,12 +52,13 @@ def languages(data: Path) -> tuple[str, str]:
     return source, target
 
 
-def weights(flags: str) -> dict[str, str]:
-    """The weights of LR-Drop's terms among fairseq's flags: another weight is another training.
+def terms(flags: str) -> dict[str, str]:
+    """What fairseq's flags say of LR-Drop's terms, their weights and when they act.
 
-    Other flags may change when a run goes on (--max-update, --max-tokens with --update-freq).
+    Another value is another training, while other flags may change when a run goes on
+    (--max-update, --max-tokens with --update-freq).
     """
-    return dict(re.findall(r"--lr-drop-(\w+)-weight[= ](\S+)", flags))
+    return dict(re.findall(r"--lr-drop-(\w+?)(?:-weight)?[= ](\S+)", flags))
 
 
 def check(save_dir: Path, record: dict[str, object]) -> None:
@@ -111,7 +112,7 @@ def describe(options: argparse.Namespace, **more: object) -> dict[str, object]:
         **more,
         "seed": options.seed,
         "data": str(options.data.resolve()),
-        "weights": weights(options.flags),
+        "weights": terms(options.flags),
     }
 
 

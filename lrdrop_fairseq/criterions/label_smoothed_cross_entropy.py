@@ -15,6 +15,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from torch import Tensor
 
 from lrdrop_fairseq.criterions import checks
+from lrdrop_fairseq.criterions.schedule import Schedule
 from lrdrop_fairseq.criterions.siamese_criterion import LRDropConfig, SiameseCriterion, log_terms
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
 from lrdrop_fairseq.losses.output_chunked import chunked_output_terms
@@ -58,9 +59,12 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         lr_drop_hidden_weight: float = 1.0,
         lr_drop_attention_weight: float = 1.0,
         lr_drop_output_weight: float = 2.5,
+        lr_drop_start: int = 0,
+        lr_drop_ramp: int = 0,
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.set_weights(lr_drop_hidden_weight, lr_drop_attention_weight, lr_drop_output_weight)
+        self.set_schedule(Schedule(lr_drop_start, lr_drop_ramp), task)
         checks.check_task(task)
 
     def check_model(self, model: Any) -> None:
@@ -71,45 +75,62 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         if obstacle:
             logger.info("LR-Drop holds the logits of all tokens, because of %s", obstacle)
 
+    def single_forward(
+        self, model: Any, sample: dict[str, Any]
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """One plain pass, through the chunked output loss where the model allows it."""
+        if output_projection(model) is None:
+            return super().single_forward(model, sample)
+        terms, _ = self._run(model, sample, passes=1)
+        log = self._log(sample, terms)
+        log["loss"] = terms.objective.detach()
+        return terms.objective, log["sample_size"], log
+
     def siamese_forward(
         self, model: Any, sample: dict[str, Any]
     ) -> tuple[Tensor, int, dict[str, Any]]:
-        terms, extra = self._run(model, duplicate(sample))
+        terms, extra = self._run(model, duplicate(sample), passes=2)
+        log = self._log(sample, terms)
         loss = terms.objective
+        if self.exposing:
+            loss = self.layer_terms(loss, log, extra, self._paddings(model, sample))
+        if self.output_weight > 0:
+            log["output_loss"] = terms.symmetric_kl
+        log["loss"] = loss.detach()
+        return loss, log["sample_size"], log
+
+    def _log(self, sample: dict[str, Any], terms: OutputTerms) -> dict[str, Any]:
+        """What both steps log, without the loss."""
         nsentences = sample["target"].size(0)
-        sample_size = nsentences if self.sentence_avg else sample["ntokens"]
-        logging_output = {
+        log = {
             "nll_loss": terms.nll,
             "ntokens": sample["ntokens"],
             "nsentences": nsentences,
-            "sample_size": sample_size,
+            "sample_size": nsentences if self.sentence_avg else sample["ntokens"],
         }
-        if self.exposing:
-            paddings = self._paddings(model, sample)
-            loss = self.layer_terms(loss, logging_output, extra, paddings)
-        if self.output_weight > 0:
-            logging_output["output_loss"] = terms.symmetric_kl
         if self.report_accuracy:
-            logging_output["n_correct"] = terms.correct
-            logging_output["total"] = self._kept_target(sample).ne(self.padding_idx).sum()
-        logging_output["loss"] = loss.detach()
-        return loss, sample_size, logging_output
+            log["n_correct"] = terms.correct
+            log["total"] = self._kept_target(sample).ne(self.padding_idx).sum()
+        return log
 
-    def _run(self, model: Any, sample: dict[str, Any]) -> tuple[OutputTerms, dict[str, Any]]:
-        """One forward on ``[x; x]``: its output terms and the ``extra`` dictionary."""
+    def _run(
+        self, model: Any, sample: dict[str, Any], passes: int
+    ) -> tuple[OutputTerms, dict[str, Any]]:
+        """One forward on ``[x; x]``, or on ``x``: its output terms and the ``extra`` dictionary."""
         projection = output_projection(model)
-        options = self.exposing_options()
+        options = self.exposing_options() if passes == 2 else {}
         if projection is not None:
             options["features_only"] = True
         net_output = model(**sample["net_input"], **options)
         target = self._kept_target(sample)
         # The one place where a GPU is waited for: dropping the padding saves more than that.
         kept = target.ne(self.padding_idx).flatten().nonzero().squeeze(-1)
-        common = (target.flatten()[kept], self.eps, self.output_weight, self.report_accuracy)
+        weight = self.strength * self.output_weight
+        common = (target.flatten()[kept], self.eps, weight, self.report_accuracy)
         if projection is None:
-            log_probs = self._pairs(log_probabilities(model, net_output), kept)
+            log_probs = self._per_token(log_probabilities(model, net_output), kept, passes)
             return output_terms(log_probs, *common), net_output[1]
-        features = self._pairs(net_output[0], kept)
+        features = self._per_token(net_output[0], kept, passes)
         terms = chunked_output_terms(features, projection.weight, projection.bias, *common)
         return terms, net_output[1]
 
@@ -118,10 +139,11 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         target: Tensor = sample["target"]
         return target[:, self.ignore_prefix_size :]
 
-    def _pairs(self, x: Tensor, kept: Tensor) -> Tensor:
-        """2B x T x C of a duplicated batch -> N x 2 x C, the pairs of the N kept tokens."""
-        passes = halves(x[:, self.ignore_prefix_size :])
-        return torch.stack([half.flatten(0, 1).index_select(0, kept) for half in passes], dim=1)
+    def _per_token(self, x: Tensor, kept: Tensor, passes: int) -> Tensor:
+        """PB x T x C of P passes -> N x P x C, what the N kept tokens have in each of them."""
+        x = x[:, self.ignore_prefix_size :]
+        parts = halves(x) if passes == 2 else (x,)
+        return torch.stack([part.flatten(0, 1).index_select(0, kept) for part in parts], dim=1)
 
     @staticmethod
     def _paddings(model: Any, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from fairseq.criterions.sentence_prediction import (
 from torch import Tensor
 
 from lrdrop_fairseq.criterions import checks
+from lrdrop_fairseq.criterions.schedule import Schedule
 from lrdrop_fairseq.criterions.siamese_criterion import LRDropConfig, SiameseCriterion, log_terms
 from lrdrop_fairseq.losses.output import output_terms
 from lrdrop_fairseq.losses.regression import squared_difference
@@ -61,6 +62,7 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
         self.set_weights(
             cfg.lr_drop_hidden_weight, cfg.lr_drop_attention_weight, cfg.lr_drop_output_weight
         )
+        self.set_schedule(Schedule(cfg.lr_drop_start, cfg.lr_drop_ramp), task)
 
     def check_model(self, model: Any) -> None:
         super().check_model(model)
@@ -112,7 +114,8 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
     def _classification(self, logits: Tensor, targets: Tensor) -> _Terms:
         # 2B x classes -> B x 2 x classes
         log_probs = F.log_softmax(_pairs(logits), dim=-1)
-        terms = output_terms(log_probs, targets, 0.0, self.output_weight, count_correct=True)
+        weight = self.strength * self.output_weight
+        terms = output_terms(log_probs, targets, 0.0, weight, count_correct=True)
         return _Terms(terms.objective, terms.nll, terms.symmetric_kl, terms.correct)
 
     def _regression(self, logits: Tensor, targets: Tensor) -> _Terms:
@@ -124,7 +127,7 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
         difference = squared_difference(first, second).sum()
         objective = task_loss
         if self.output_weight > 0:
-            objective = objective + self.output_weight * difference
+            objective = objective + self.strength * self.output_weight * difference
         return _Terms(objective, task_loss.detach(), difference.detach(), None)
 
     def _paddings(self, net_input: dict[str, Any]) -> tuple[Tensor, Tensor]:

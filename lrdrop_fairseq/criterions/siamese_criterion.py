@@ -9,6 +9,7 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from lrdrop_fairseq.criterions import checks
+from lrdrop_fairseq.criterions.schedule import Schedule, UpdateCounter
 from lrdrop_fairseq.layer_terms import attention_distance, attention_term, hidden_term
 from lrdrop_fairseq.losses.hidden import hidden_state_distance
 
@@ -30,13 +31,25 @@ class LRDropConfig(FairseqDataclass):
             "half of R-Drop's alpha"
         },
     )
+    lr_drop_start: int = field(
+        default=0,
+        metadata={
+            "help": "updates before the terms act: one plain pass each, at the cost of plain "
+            "training; the terms help a model that has converged, and hold one back that has not"
+        },
+    )
+    lr_drop_ramp: int = field(
+        default=0,
+        metadata={"help": "updates in which the weights then rise linearly to their values"},
+    )
 
 
 class SiameseCriterion:
     """Mixin that goes in front of a fairseq criterion, whose training it turns into LR-Drop's.
 
     In validation, and with all three weights 0, the criterion is what it is without the mixin:
-    one plain pass. Otherwise the subclass's ``siamese_forward`` trains.
+    one plain pass. Otherwise the subclass's ``siamese_forward`` trains, once the terms have
+    started, and until then its ``single_forward``.
     """
 
     def set_weights(self, hidden: float, attention: float, output: float) -> None:
@@ -45,17 +58,28 @@ class SiameseCriterion:
         self.hidden_weight = hidden
         self.attention_weight = attention
         self.output_weight = output
+        self.set_schedule(Schedule())
         self._model_checked = False
+
+    def set_schedule(self, schedule: Schedule, task: Any = None) -> None:
+        """When the terms act; the task tells the number of updates, if that is of account."""
+        self.schedule = schedule
+        self._counter = None if schedule.constant else UpdateCounter(task)
 
     @property
     def siamese(self) -> bool:
-        """Whether any term is switched on, so that training takes two passes."""
+        """Whether any term is switched on, so that training takes two passes once it started."""
         return self.exposing or self.output_weight > 0
 
     @property
     def exposing(self) -> bool:
         """Whether a term needs the states of the layers."""
         return self.hidden_weight > 0 or self.attention_weight > 0
+
+    @property
+    def strength(self) -> float:
+        """Factor of all weights in this update, from 0 to 1."""
+        return 1.0 if self._counter is None else self.schedule.strength(self._counter.read())
 
     def forward(
         self, model: Any, sample: dict[str, Any], reduce: bool = True
@@ -68,11 +92,19 @@ class SiameseCriterion:
         if not self._model_checked:
             self.check_model(model)
             self._model_checked = True
+        if self.strength == 0.0:
+            return self.single_forward(model, sample)
         return self.siamese_forward(model, sample)
 
     def check_model(self, model: Any) -> None:
         """Raise ValueError for a model that cannot be trained so; called before the first step."""
         checks.check_model(model, exposed=self.exposing)
+
+    def single_forward(
+        self, model: Any, sample: dict[str, Any]
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """The training step before the terms act: one plain pass."""
+        return super().forward(model, sample)  # type: ignore[misc,no-any-return]
 
     def siamese_forward(
         self, model: Any, sample: dict[str, Any]
@@ -106,11 +138,11 @@ class SiameseCriterion:
         """
         if self.hidden_weight > 0:
             hidden = hidden_term(extra["layer_states"], *paddings, mean_of_tokens)
-            loss = loss + self.hidden_weight * hidden
+            loss = loss + self.strength * self.hidden_weight * hidden
             log["hidden_loss"] = hidden.detach()
         if self.attention_weight > 0:
             attention = attention_term(extra["layer_states"], *paddings, mean_of_tokens)
-            loss = loss + self.attention_weight * attention
+            loss = loss + self.strength * self.attention_weight * attention
             log["attention_loss"] = attention.detach()
         return loss
 

@@ -16,7 +16,7 @@ class OutputTerms(NamedTuple):
 
     Attributes:
         objective: scalar, differentiable: label-smoothed cross entropy, mean of the two passes,
-            plus the weighted symmetric KL divergence. In nats.
+            plus the weighted symmetric KL divergence. In nats. Of a single pass, its own.
         nll: scalar, detached: negative log-likelihood, mean of the two passes. In nats.
         symmetric_kl: scalar, detached: unweighted. In nats; 0 if its weight is 0.
         correct: scalar, detached: tokens whose most probable word is the target, mean of the
@@ -47,22 +47,24 @@ def output_terms(
     published code sums the two cross entropies: its alpha is :math:`2\gamma`).
 
     Args:
-        log_probs: N x 2 x V, pass 1 and pass 2 of each non-padding token.
+        log_probs: N x P x V: of each non-padding token, pass 1 and pass 2, or one pass alone,
+            whose ``kl_weight`` must be 0.
         target: N.
         label_smoothing: epsilon, spread over the V - 1 other words as fairseq does.
         kl_weight: gamma.
         count_correct: also count the correct predictions.
     """
-    # N x 2 x V -> N x 2
+    passes = log_probs.size(1)
+    # N x P x V -> N x P
     smoothed, nll = label_smoothed_nll(log_probs, target, label_smoothing)
-    objective = smoothed.sum() / 2
+    objective = smoothed.sum() / passes
     divergence = correct = objective.new_zeros(())
     if kl_weight > 0:
         divergence = symmetric_kl(log_probs[:, 0], log_probs[:, 1]).sum()
         objective = objective + kl_weight * divergence
     if count_correct:
-        correct = log_probs.argmax(dim=-1).eq(target.unsqueeze(-1)).sum().to(objective) / 2
-    return OutputTerms(objective, nll.detach().sum() / 2, divergence.detach(), correct)
+        correct = log_probs.argmax(dim=-1).eq(target.unsqueeze(-1)).sum().to(objective) / passes
+    return OutputTerms(objective, nll.detach().sum() / passes, divergence.detach(), correct)
 
 
 def label_smoothed_nll(
@@ -76,11 +78,11 @@ def label_smoothed_nll(
     which is fairseq's ``label_smoothed_nll_loss``.
 
     Args:
-        log_probs: N x 2 x V.
+        log_probs: N x P x V of P passes.
         target: N.
 
     Returns:
-        Two tensors of N x 2.
+        Two tensors of N x P.
     """
     index = target[:, None, None].expand(-1, log_probs.size(1), 1)
     nll = -log_probs.gather(dim=-1, index=index).squeeze(-1)

@@ -1,8 +1,8 @@
 """The output terms without logits of all tokens: the numbers of ``output_terms``, far less traffic.
 
-Per chunk of tokens, the logits of both passes, the losses *and* the gradients of the features and
-of the output projection are computed, then the buffers are used again. No tensor of 2N x V ever
-exists, and the backward only multiplies by the incoming gradient.
+Per chunk of tokens, the logits of both passes (or of one), the losses *and* the gradients of the
+features and of the output projection are computed, then the buffers are used again. No tensor of
+2N x V ever exists, and the backward only multiplies by the incoming gradient.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from lrdrop_fairseq.losses.output import OutputTerms
 
-# Logits of one chunk, both passes together. Larger buffers leave the cache of a CPU; in smaller
+# Logits of one chunk, all passes together. Larger buffers leave the cache of a CPU; in smaller
 # ones reading the projection and its gradient, once per chunk, takes longer than all else. A GPU
 # needs enough rows to fill its cores.
 CPU_CHUNK_LOGITS = 1 << 22
@@ -37,7 +37,8 @@ def chunked_output_terms(
     for float64), the gradients included: they precede the loss scale of fp16 training.
 
     Args:
-        features: N x 2 x C, the decoder's features of the non-padding tokens in pass 1 and 2.
+        features: N x P x C, the decoder's features of the non-padding tokens in pass 1 and 2, or
+            in one pass alone, whose ``kl_weight`` must be 0.
         weight: V x C, the output projection.
         bias: V, or None.
         target: N.
@@ -64,8 +65,8 @@ class _ChunkedOutputTerms(torch.autograd.Function):
         kl_weight: float,
         count_correct: bool,
     ) -> tuple[Tensor, ...]:
-        n_tokens, vocabulary = target.size(0), weight.size(0)
-        buffers = _Buffers(_chunk_rows(n_tokens, vocabulary, features), vocabulary, features)
+        (n_tokens, passes, _), vocabulary = features.shape, weight.size(0)
+        buffers = _Buffers(features, vocabulary)
         gradients = _Gradients(features, weight, bias, buffers.dtype, ctx.needs_input_grad)
         projection = weight.to(features.dtype)
         totals = features.new_zeros(3, dtype=buffers.dtype)
@@ -82,11 +83,12 @@ class _ChunkedOutputTerms(torch.autograd.Function):
                 )
                 totals += sums
                 gradients.add(chunk, gradient, factor)
-            gradients.add_to_all_logits(-label_smoothing / (vocabulary - 1) / 2)
+            gradients.add_to_all_logits(-label_smoothing / (vocabulary - 1) / passes)
         ctx.gradients = (gradients.features, gradients.weight, gradients.bias)
         ctx.dtypes = [None if x is None else x.dtype for x in (features, weight, bias)]
         smoothed, nll, divergence = totals.unbind()
-        outputs = (smoothed / 2 + kl_weight * divergence, nll / 2, divergence.clone(), correct / 2)
+        objective = smoothed / passes + kl_weight * divergence
+        outputs = (objective, nll / passes, divergence.clone(), correct / passes)
         ctx.mark_non_differentiable(*outputs[1:])
         return outputs
 
@@ -118,26 +120,27 @@ def _chunk_terms(
     .. math:: \tfrac12 \{ p\,[1 + \gamma (1 - K + d)] - \gamma q \}
         - \tfrac12 (1 - \varepsilon - \varepsilon')\,\mathrm{onehot}(t) - \tfrac12 \varepsilon'
 
-    The last summand is the same for all logits and left to ``add_to_all_logits``.
+    The last summand is the same for all logits and left to ``add_to_all_logits``. Of a single
+    pass it is the gradient of its cross entropy, twice that with gamma = 0.
 
     Returns:
-        The sums over the chunk [smoothed nll, nll, symmetric KL], the first two of both passes
-        together; the gradient n x 2 x V divided by ``factor``; and ``factor``.
+        The sums over the chunk [smoothed nll, nll, symmetric KL], the first two of all passes
+        together; the gradient n x P x V divided by ``factor``; and ``factor``.
     """
-    n, vocabulary = target.size(0), buffers.vocabulary
+    n, passes, vocabulary = target.size(0), buffers.passes, buffers.vocabulary
     other = label_smoothing / (vocabulary - 1)
     true = 1.0 - label_smoothing - other
-    index = target[:, None, None].expand(n, 2, 1)
+    index = target[:, None, None].expand(n, passes, 1)
     # The logits are dead once their logarithmic softmax exists: probabilities take their place.
     log_probs = torch.log_softmax(buffers.logits[:n], dim=-1, out=buffers.log_probs[:n])
-    nll = -log_probs.gather(-1, index).squeeze(-1)  # n x 2
+    nll = -log_probs.gather(-1, index).squeeze(-1)  # n x P
     smoothed = true * nll.sum() - other * log_probs.sum()
     probs = torch.exp(log_probs, out=buffers.logits[:n])
-    divergence, gradient, factor = nll.new_zeros(()), probs, 0.5
+    divergence, gradient, factor = nll.new_zeros(()), probs, 1 / passes
     if kl_weight > 0:
         divergence = _add_divergence(buffers, n, kl_weight)
         gradient, factor = buffers.log_probs[:n], -kl_weight / 2
-    gradient.scatter_add_(-1, index, nll.new_full((n, 2, 1), -true / 2 / factor))
+    gradient.scatter_add_(-1, index, nll.new_full((n, passes, 1), -true / passes / factor))
     return torch.stack([smoothed, nll.sum(), divergence]), gradient, factor
 
 
@@ -162,18 +165,21 @@ def _add_divergence(buffers: _Buffers, n: int, kl_weight: float) -> Tensor:
 
 
 class _Buffers:
-    """What one chunk needs, allocated once: n <= rows tokens, two passes, V words."""
+    """What one chunk needs, allocated once: n <= rows tokens, P passes, V words."""
 
-    def __init__(self, rows: int, vocabulary: int, features: Tensor) -> None:
-        self.rows, self.vocabulary = rows, vocabulary
+    def __init__(self, features: Tensor, vocabulary: int) -> None:
+        self.passes, self.vocabulary = features.size(1), vocabulary
+        self.rows = _chunk_rows(features, vocabulary)
         self.dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-        self.logits = features.new_empty(rows, 2, vocabulary, dtype=self.dtype)
+        self.logits = features.new_empty(self.rows, self.passes, vocabulary, dtype=self.dtype)
         self.log_probs = torch.empty_like(self.logits)
-        self.difference = self.logits.new_empty(rows, vocabulary)
+        # for the divergence of two passes
+        compared = self.rows if self.passes == 2 else 0
+        self.difference = self.logits.new_empty(compared, vocabulary)
         self.product = torch.empty_like(self.difference)
 
     def project(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        """Write the logits of ``features`` (n x 2 x C), computed in the dtype of these two."""
+        """Write the logits of ``features`` (n x P x C), computed in the dtype of these two."""
         n, passes, _ = features.shape
         logits = self.logits[:n].view(n * passes, -1)
         flat = features.reshape(n * passes, -1)
@@ -202,7 +208,7 @@ class _Gradients:
         self.bias = torch.zeros_like(bias, dtype=dtype) if bias is not None and needed[2] else None
 
     def add(self, chunk: slice, logits: Tensor, factor: float) -> None:
-        """Add what the gradient ``factor * logits`` (n x 2 x V) of a chunk's logits brings."""
+        """Add what the gradient ``factor * logits`` (n x P x V) of a chunk's logits brings."""
         logits = logits.view(-1, logits.size(-1))
         if self.features is not None:
             out = self.features[chunk].view(logits.size(0), -1)
@@ -222,9 +228,10 @@ class _Gradients:
         if self.weight is not None:
             self.weight.add_(self._features.sum(dim=(0, 1)), alpha=value)
         if self.bias is not None:
-            self.bias.add_(value * self._features.size(0) * 2)
+            self.bias.add_(value * self._features.size(0) * self._features.size(1))
 
 
-def _chunk_rows(n_tokens: int, vocabulary: int, features: Tensor) -> int:
+def _chunk_rows(features: Tensor, vocabulary: int) -> int:
+    n_tokens, passes, _ = features.shape
     budget = CPU_CHUNK_LOGITS if features.device.type == "cpu" else GPU_CHUNK_LOGITS
-    return max(1, min(n_tokens, budget // (2 * vocabulary)))
+    return max(1, min(n_tokens, budget // (passes * vocabulary)))

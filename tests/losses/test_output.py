@@ -52,6 +52,20 @@ def test_terms_by_hand() -> None:
     assert terms.correct.item() == 0.5
 
 
+def test_terms_of_one_pass_by_hand() -> None:
+    """The pass p of the test above: nothing is halved, and there is nothing to diverge from."""
+    terms = output_terms(
+        log_of([0.5, 0.25, 0.25])[None],
+        torch.tensor([0]),
+        label_smoothing=0.2,
+        kl_weight=0.0,
+        count_correct=True,
+    )
+    assert terms.objective.item() == pytest.approx(1.2 * math.log(2), abs=1e-15)
+    assert terms.nll.item() == pytest.approx(math.log(2), abs=1e-15)
+    assert terms.symmetric_kl.item() == 0.0 and terms.correct.item() == 1.0
+
+
 def test_label_smoothing_is_fairseqs() -> None:
     generator = torch.Generator().manual_seed(0)
     log_probs = torch.randn(7, 2, 11, generator=generator, dtype=torch.float64).log_softmax(-1)

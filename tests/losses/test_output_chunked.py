@@ -14,10 +14,15 @@ Result = tuple[OutputTerms, list[torch.Tensor]]
 
 
 def make_inputs(
-    dtype: torch.dtype, tokens: int, vocabulary: int, bias: bool = False, size: float = 1.0
+    dtype: torch.dtype,
+    tokens: int,
+    vocabulary: int,
+    bias: bool = False,
+    size: float = 1.0,
+    passes: int = 2,
 ) -> Inputs:
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(tokens, 2, 5, generator=generator) * size
+    features = torch.randn(tokens, passes, 5, generator=generator) * size
     weight = torch.randn(vocabulary, 5, generator=generator)
     shift = torch.randn(vocabulary, generator=generator) if bias else None
     target = torch.randint(vocabulary, (tokens,), generator=generator)
@@ -70,6 +75,26 @@ def test_equals_the_plain_form(
     inputs = make_inputs(dtype, tokens, vocabulary, bias)
     options = (label_smoothing, kl_weight)
     actual, expected = (with_gradients(f, inputs, *options) for f in (chunked, plain))
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance, check_dtype=False)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    "dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)], ids=str
+)
+def test_a_single_pass_equals_the_plain_form(
+    rows: int,
+    label_smoothing: float,
+    bias: bool,
+    dtype: torch.dtype,
+    tolerance: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(output_chunked, "CPU_CHUNK_LOGITS", 13 * rows)
+    inputs = make_inputs(dtype, 7, 13, bias, passes=1)
+    actual, expected = (with_gradients(f, inputs, label_smoothing, 0.0) for f in (chunked, plain))
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance, check_dtype=False)
 
 

@@ -1,0 +1,70 @@
+"""When the terms act: not at all, then rising to their full weights, by the number of updates."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """``--lr-drop-start`` and ``--lr-drop-ramp``, both in updates of the optimizer.
+
+    Raises:
+        ValueError: one of the two is negative.
+    """
+
+    start: int = 0
+    ramp: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in (("start", self.start), ("ramp", self.ramp)):
+            if value < 0:
+                raise ValueError(f"--lr-drop-{name} is {value}: it must be 0 or more updates")
+
+    @property
+    def constant(self) -> bool:
+        """Whether the terms have their full weights from the first update on."""
+        return self.start == 0 and self.ramp == 0
+
+    def strength(self, update: int) -> float:
+        """Factor of all weights in the update after ``update`` finished ones, from 0 to 1.
+
+        With start 10 and ramp 4: 0 up to update 9, then 1/4, 2/4, 3/4, and 1 from update 13 on.
+        """
+        if update < self.start:
+            return 0.0
+        return min(1.0, (update - self.start + 1) / self.ramp) if self.ramp else 1.0
+
+
+class UpdateCounter:
+    """The number of finished updates, as fairseq's trainer tells it to the task.
+
+    The trainer is the one who knows it: it goes on counting after a resume, counts once for all
+    batches of ``--update-freq`` and in every process, and not where an overflow skips an update.
+    It tells the task alone, in ``train_step``, so this listens there.
+    """
+
+    def __init__(self, task: Any) -> None:
+        self.updates: int | None = None
+        original = task.train_step
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def train_step(*args: Any, **kwargs: Any) -> Any:
+            self.updates = signature.bind(*args, **kwargs).arguments["update_num"]
+            return original(*args, **kwargs)
+
+        task.train_step = train_step
+
+    def read(self) -> int:
+        """The number; ValueError before the first step."""
+        if self.updates is None:
+            raise ValueError(
+                "--lr-drop-start and --lr-drop-ramp need the number of updates, which fairseq's "
+                "trainer tells the task's train_step: call that to train, as fairseq-train does, "
+                "or leave out both"
+            )
+        return self.updates

@@ -1,0 +1,160 @@
+"""When the terms act: --lr-drop-start and --lr-drop-ramp, for translation and for sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from lrdrop_fairseq import output_layer
+from lrdrop_fairseq.criterions.schedule import Schedule
+from tests.toy import assert_same, make_criterion, make_model, make_sample, make_trainer, run
+from tests.toy_sentences import (
+    make_sentence_criterion,
+    make_sentence_model,
+    make_sentence_task,
+    make_sentences,
+)
+
+NEVER = 10**9
+
+
+def test_strength_by_hand() -> None:
+    schedule = Schedule(start=10, ramp=4)
+    expected = {0: 0.0, 9: 0.0, 10: 0.25, 11: 0.5, 12: 0.75, 13: 1.0, 14: 1.0, 10**6: 1.0}
+    assert {update: schedule.strength(update) for update in expected} == expected
+    assert [Schedule(start=3).strength(update) for update in (2, 3, 4)] == [0.0, 1.0, 1.0]
+    assert [Schedule(ramp=2).strength(update) for update in (0, 1, 2)] == [0.5, 1.0, 1.0]
+    assert Schedule().constant and not Schedule(1).constant and not Schedule(0, 1).constant
+
+
+@pytest.mark.parametrize("name", ["start", "ramp"])
+def test_a_negative_number_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"--lr-drop-{name} is -1"):
+        make_criterion(**{f"lr_drop_{name}": -1})
+
+
+def at(update: int, criterion: Any) -> Any:
+    """The criterion as it is when the trainer has told its task the number of updates."""
+    criterion._counter.updates = update
+    return criterion
+
+
+@pytest.mark.parametrize("arch", ["lr_drop_transformer", "transformer"])
+@pytest.mark.parametrize("ignored", [0, 2])
+@pytest.mark.parametrize("sentence_avg", [False, True])
+def test_before_the_start_the_step_is_plain(arch: str, ignored: int, sentence_avg: bool) -> None:
+    """Loss, every gradient and every logged number; in double, but fairseq rounds to float32."""
+    model = make_model(arch, dropout=0.3, attention_dropout=0.1).double()
+    options = dict(ignore_prefix_size=ignored, sentence_avg=sentence_avg, report_accuracy=True)
+    weights = {} if arch == "lr_drop_transformer" else dict(
+        lr_drop_hidden_weight=0.0, lr_drop_attention_weight=0.0
+    )  # fmt: skip
+    plain = run(make_criterion("label_smoothed_cross_entropy", **options), model, make_sample())
+    ours = run(at(0, make_criterion(**options, **weights, lr_drop_start=1)), model, make_sample())
+    assert_same(ours, plain, rtol=1e-5, atol=1e-6)
+    assert ours[1].keys() == plain[1].keys()
+    for name, expected in plain[1].items():
+        assert math.isclose(ours[1][name], expected, rel_tol=1e-5), name
+
+
+def test_before_the_start_a_model_that_cannot_be_chunked_takes_fairseqs_own_pass() -> None:
+    model = make_model("transformer", dropout=0.3, adaptive_softmax_cutoff="10,20").double()
+    assert output_layer.output_projection(model) is None
+    off = dict(lr_drop_hidden_weight=0.0, lr_drop_attention_weight=0.0)
+    # fairseq's criterion has no gradient through an adaptive softmax: the two can only agree.
+    with torch.no_grad():
+        torch.manual_seed(3)
+        expected = make_criterion("label_smoothed_cross_entropy")(model, make_sample())
+        torch.manual_seed(3)
+        actual = at(0, make_criterion(**off, lr_drop_start=1))(model, make_sample())
+    torch.testing.assert_close(actual[0], expected[0], rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("update, strength", [(5, 1 / 3), (6, 2 / 3), (7, 1.0), (100, 1.0)])
+def test_in_the_ramp_all_weights_are_scaled(update: int, strength: float) -> None:
+    model = make_model(dropout=0.3).double()
+    weights = dict(hidden=0.7, attention=30.0, output=2.0)
+
+    def criterion(factor: float, **schedule: int) -> Any:
+        scaled = {f"lr_drop_{name}_weight": factor * weight for name, weight in weights.items()}
+        return make_criterion(**scaled, **schedule)
+
+    expected = run(criterion(strength), model, make_sample())
+    actual = run(at(update, criterion(1.0, lr_drop_start=5, lr_drop_ramp=3)), model, make_sample())
+    assert_same(actual, expected, rtol=1e-12, atol=1e-12)
+    # The terms are logged unweighted.
+    torch.testing.assert_close(actual[1]["output_loss"], expected[1]["output_loss"])
+    assert actual[1].keys() == expected[1].keys()
+
+
+def test_a_model_that_cannot_be_trained_is_refused_before_the_start() -> None:
+    criterion = at(0, make_criterion(lr_drop_start=NEVER))
+    with pytest.raises(ValueError, match="exposes no layer states"):
+        criterion(make_model("transformer"), make_sample())
+
+
+def test_without_a_trainer_the_number_of_updates_is_not_guessed() -> None:
+    with pytest.raises(ValueError, match="need the number of updates"):
+        make_criterion(lr_drop_start=3)(make_model(dropout=0.1), make_sample())
+
+
+def test_validation_is_plain_and_needs_no_number() -> None:
+    model = make_model(dropout=0.3).eval()
+    plain = make_criterion("label_smoothed_cross_entropy")(model, make_sample())[0]
+    torch.testing.assert_close(make_criterion(lr_drop_start=3)(model, make_sample())[0], plain)
+
+
+@pytest.mark.parametrize("update_freq", [1, 2])
+def test_the_trainers_count_decides(update_freq: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first update with terms is the one after two finished ones."""
+    trainer = make_trainer("--lr-drop-start=2", "--dropout=0.3")
+    taken = []
+
+    def recorded(step: str, original: Any) -> Any:
+        return lambda *args: (taken.append(step), original(*args))[1]
+
+    for step in ("single_forward", "siamese_forward"):
+        original = getattr(trainer.criterion, step)
+        monkeypatch.setattr(trainer.criterion, step, recorded(step, original))
+    for _ in range(4):
+        trainer.train_step([make_sample(seed=i) for i in range(update_freq)])
+    assert taken == 2 * update_freq * ["single_forward"] + 2 * update_freq * ["siamese_forward"]
+
+
+def test_one_trainer_equals_a_plain_one_that_another_continues() -> None:
+    """Two updates without the terms and one with them, whichever way they are told to start."""
+    whole = make_trainer("--lr-drop-start=2", "--dropout=0.3")
+    for i in range(3):
+        whole.train_step([make_sample(seed=i)])
+    begun = make_trainer("--lr-drop-start=2", "--dropout=0.3", "--lr-drop-output-weight=9")
+    for i in range(2):
+        begun.train_step([make_sample(seed=i)])
+    other = make_trainer("--dropout=0.3")
+    other.model.load_state_dict(begun.model.state_dict())
+    other.optimizer.load_state_dict(begun.optimizer.state_dict())
+    other.set_num_updates(2)
+    other.train_step([make_sample(seed=2)])
+    for name, parameter in whole.model.named_parameters():
+        assert torch.equal(parameter, dict(other.model.named_parameters())[name]), name
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_sentences(regression: bool) -> None:
+    """Before the start fairseq's step to the last bit, in the ramp the terms scaled."""
+    task = make_sentence_task(regression)
+    model = make_sentence_model(task=task, dropout=0.3)
+    sample = make_sentences(regression=regression)
+
+    def train(name: str = "lr_drop_sentence_prediction", **options: Any) -> Any:
+        criterion = make_sentence_criterion(name, make_sentence_task(regression), **options)
+        return run(at(1, criterion) if "lr_drop_start" in options else criterion, model, sample)
+
+    plain = train("sentence_prediction")
+    assert_same(train(lr_drop_start=2), plain, rtol=0.0, atol=0.0)
+    half = train(
+        lr_drop_hidden_weight=0.5, lr_drop_attention_weight=0.5, lr_drop_output_weight=0.25
+    )
+    assert_same(train(lr_drop_start=1, lr_drop_ramp=2), half, rtol=1e-6, atol=1e-7)
