@@ -58,7 +58,7 @@ def terms(flags: str) -> dict[str, str]:
     Another value is another training, while other flags may change when a run goes on
     (--max-update, --max-tokens with --update-freq).
     """
-    return dict(re.findall(r"--lr-drop-(\w+?)(?:-weight)?[= ](\S+)", flags))
+    return dict(re.findall(r"--lr-drop-([\w-]+?)(?:-weight)?[= ](\S+)", flags))
 
 
 def check(save_dir: Path, record: dict[str, object]) -> None:

@@ -49,7 +49,7 @@ class SiameseCriterion:
 
     In validation, and with all three weights 0, the criterion is what it is without the mixin:
     one plain pass. Otherwise the subclass's ``siamese_forward`` trains, once the terms have
-    started, and until then its ``single_forward``.
+    started. Until then its ``single_forward`` does, whatever the weights.
     """
 
     def set_weights(self, hidden: float, attention: float, output: float) -> None:
@@ -85,16 +85,15 @@ class SiameseCriterion:
         self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return (summed loss, sample size, logging output), as every fairseq criterion does."""
-        if not (self.siamese and model.training):
+        begun = not model.training or self.strength > 0
+        if begun and not (self.siamese and model.training):
             return super().forward(model, sample, reduce)  # type: ignore[misc,no-any-return]
         if not reduce:
             raise ValueError("LR-Drop's training loss is a sum: reduce=False is not supported")
-        if not self._model_checked:
+        if self.siamese and not self._model_checked:
             self.check_model(model)
             self._model_checked = True
-        if self.strength == 0.0:
-            return self.single_forward(model, sample)
-        return self.siamese_forward(model, sample)
+        return (self.siamese_forward if begun else self.single_forward)(model, sample)
 
     def check_model(self, model: Any) -> None:
         """Raise ValueError for a model that cannot be trained so; called before the first step."""

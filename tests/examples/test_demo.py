@@ -15,8 +15,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "examples" / "translation" / "demo"
+RECORDS = DEMO.parent / "records"
 
-sys.path.insert(0, str(DEMO))
+sys.path[:0] = [str(DEMO), str(RECORDS)]
 clauses: Any = importlib.import_module("german_english.clauses")
 english: Any = importlib.import_module("german_english.english")
 german: Any = importlib.import_module("german_english.german")
@@ -283,10 +284,10 @@ def record(kind: str, **values: str) -> str:
 TERMS = {"hidden_loss": "0.07", "attention_loss": "0.002", "output_loss": "0.08"}
 LOG = [
     "2024-01-01 00:00:00 | INFO | fairseq_cli.train | num. shared model params: 1,234 (num. ...)",
-    record("train_inner", num_updates="10", ups="4", **TERMS),
-    record("train_inner", num_updates="20", ups="5", **TERMS),
+    record("train_inner", num_updates="10", ups="4", wall="9", **TERMS),
+    record("train_inner", num_updates="20", ups="5", wall="19", **TERMS),
     record("valid", valid_num_updates="20", valid_nll_loss="3.5"),
-    record("train_inner", num_updates="30", ups="2", **TERMS),
+    record("train_inner", num_updates="30", ups="2", wall="39", **TERMS),
     record("valid", valid_num_updates="30", valid_nll_loss="3.25"),
     record("train", train_num_updates="30", train_wall="61"),
 ]
@@ -307,6 +308,19 @@ def test_training_log(tmp_path: Path) -> None:
     assert (log.parameters, log.updates) == (1234, 30)
     assert log.seconds_per_update == pytest.approx(0.25)
     assert log.seconds == 61
+    assert (log.seconds_at(20), log.seconds_at(25), log.seconds_per_update_from(20)) == (
+        19,
+        29,
+        0.5,
+    )
+
+
+def test_training_log_of_a_stopped_training(tmp_path: Path) -> None:
+    """No record of a finished epoch: the clock of the last update counts. A GPU's memory, too."""
+    gpu = "2024-01-01 00:00:00 | INFO | fairseq.utils | rank   0: total memory = 79.000 GB ; name"
+    free = record("train_inner", num_updates="40", ups="2", wall="44", gb_free="77.5")
+    log = training_log.read_log(write_log(tmp_path / "l", [gpu, *LOG[:-1], free]), finished=False)
+    assert (log.seconds, log.updates, log.gpu_peak_mib) == (44, 40, 1536)
 
 
 @pytest.mark.parametrize(
@@ -370,14 +384,15 @@ def test_report_names_what_is_missing(tmp_path: Path) -> None:
 def test_plots(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     demo_output(tmp_path)
-    subprocess.run([sys.executable, DEMO / "plots.py", tmp_path], check=True)
+    environment = {**os.environ, "PYTHONPATH": str(RECORDS)}
+    subprocess.run([sys.executable, DEMO / "plots.py", tmp_path], env=environment, check=True)
     for name in ("validation.png", "lrdrop_terms.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_measured_command_keeps_its_status_and_the_larger_peak(tmp_path: Path) -> None:
     kept = tmp_path / "memory.json"
-    measure = [sys.executable, DEMO / "measure.py", kept, sys.executable, "-c"]
+    measure = [sys.executable, RECORDS / "measure.py", kept, sys.executable, "-c"]
     block = "x = bytearray(200 * 2**20); raise SystemExit(3)"
     assert subprocess.run([*measure, block], check=False).returncode == 3
     peak = json.loads(kept.read_text())["peak_memory_mib"]

@@ -93,8 +93,9 @@ def main(arguments: list[str]) -> int:
     output = Path(arguments[0])
     try:
         logs = {name: read_log(output / folder / "train.log") for folder, name in SYSTEMS}
-        if not logs["LR-Drop"].terms:
-            raise LogError(f"{output}/lrdrop/train.log: no LR-Drop terms in it")
+        missing = set(TERMS) - set(logs["LR-Drop"].terms)
+        if missing:
+            raise LogError(f"{output}/lrdrop/train.log: no {', '.join(missing)} in it")
         save(validation_figure(logs), output / "validation.png")
         save(terms_figure(logs["LR-Drop"]), output / "lrdrop_terms.png")
     except (LogError, OSError) as error:

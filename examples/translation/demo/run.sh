@@ -5,6 +5,9 @@ DEMO="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../../scripts/common.sh
 source "$DEMO/../../../scripts/common.sh"
 
+RECORDS="$DEMO/../records"
+export PYTHONPATH="$RECORDS${PYTHONPATH:+:$PYTHONPATH}"
+
 usage() {
     cat <<'END'
 Usage: examples/translation/demo/run.sh [--output DIR] [--updates N]
@@ -29,10 +32,6 @@ while (($# > 0)); do
     esac
 done
 ((updates >= 100)) || usage_error "--updates must be at least 100: fewer make no curve"
-
-# Waiting threads sleep instead of spinning: on two cores, one other busy process otherwise makes an
-# update of this small model some twenty times slower. A value that is set already stays.
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 # Both systems train with these flags and the same seed.
 average=4                # checkpoints whose mean translates: the last four tenths of the training
@@ -67,7 +66,7 @@ train() {
     if [[ -f "$folder/complete" ]]; then done_before; return; fi
     mkdir -p -- "$folder"
     # train.sh copies all of its output to train.log; here the validation records are enough.
-    if ! python "$DEMO/measure.py" "$folder/memory.json" "$ROOT/scripts/train.sh" "$output/data" \
+    if ! python "$RECORDS/measure.py" "$folder/memory.json" "$ROOT/scripts/train.sh" "$output/data" \
         --method "$3" --preset multi30k --save-dir "$folder" -- "${flags[@]}" "${@:5}" 2>"$folder/train.err" |
         awk -F'"' '/\| INFO \| valid \| / {
             for (i = 1; i < NF; i++) { if ($i == "valid_ppl") p = $(i + 2); if ($i == "valid_num_updates") u = $(i + 2) }

@@ -8,7 +8,10 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 RECORD = re.compile(r"\| INFO \| (train_inner|train|valid) \| (\{.*\})\s*$")
+GPU_MEMORY = re.compile(r"\| INFO \| .* total memory = ([\d.]+) GB")
 PARAMETERS = re.compile(r"\| INFO \| .*num\. (?:shared )?model params: ([\d,]+)")
 TERMS = ("hidden_loss", "attention_loss", "output_loss")
 
@@ -23,7 +26,9 @@ class TrainingLog:
 
     ``validation``: nll_loss in bits per token. ``terms``: the LR-Drop terms per token, unweighted;
     empty for a plain training. ``seconds_per_update`` is the median over the logged intervals,
-    ``seconds`` the whole training with validation and checkpoints.
+    ``seconds`` the whole training with validation and checkpoints. ``rates``: updates a second by
+    number of updates; ``clock``: seconds of training, those before a resume included.
+    ``gpu_peak_mib``: the most memory that torch had in use on a GPU, about, or 0.
     """
 
     validation: dict[int, float]
@@ -32,6 +37,19 @@ class TrainingLog:
     updates: int
     seconds_per_update: float
     seconds: float
+    rates: dict[int, float]
+    clock: dict[int, float]
+    gpu_peak_mib: float
+
+    def seconds_per_update_from(self, update: int) -> float:
+        """Median over the logged intervals that begin at ``update`` or later; of all if none do."""
+        late = [rate for known, rate in self.rates.items() if known > update]
+        return 1 / statistics.median(late or self.rates.values())
+
+    def seconds_at(self, update: int) -> float:
+        """Seconds of training up to an update, between the records of the log interpolated."""
+        updates = sorted(self.clock)
+        return float(np.interp(update, updates, [self.clock[known] for known in updates]))
 
 
 def number(record: dict[str, str], key: str, where: str) -> float:
@@ -44,21 +62,26 @@ def number(record: dict[str, str], key: str, where: str) -> float:
         raise LogError(f"{where}: {key} is {record[key]!r}, which is no number") from None
 
 
-def read_log(path: Path) -> TrainingLog:
+def read_log(path: Path, finished: bool = True) -> TrainingLog:
     """The training in ``path``. Of updates logged twice, after a resume, the later record counts.
+
+    Args:
+        finished: whether the training must have come to its end.
 
     Raises:
         LogError: a record or a value is missing, or the log has none at all.
     """
     validation: dict[int, float] = {}
     rates: dict[int, float] = {}
+    clock: dict[int, float] = {}
     terms: dict[str, dict[int, float]] = {}
-    seconds, parameters = None, None
+    seconds, parameters, gpu_gib, free_gib = None, None, 0.0, []
     for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         where = f"{path}:{line_number}"
-        counted = PARAMETERS.search(line)
-        if counted:
+        if counted := PARAMETERS.search(line):
             parameters = parameters or int(counted.group(1).replace(",", ""))
+        if memory := GPU_MEMORY.search(line):
+            gpu_gib = float(memory.group(1))
         found = RECORD.search(line)
         if not found:
             continue
@@ -71,9 +94,14 @@ def read_log(path: Path) -> TrainingLog:
             seconds = number(record, "train_wall", where)
         else:
             rates[update] = number(record, "ups", where)
+            clock[update] = number(record, "wall", where)
+            if "gb_free" in record:
+                free_gib.append(number(record, "gb_free", where))
             for term in TERMS:
                 if term in record:
                     terms.setdefault(term, {})[update] = number(record, term, where)
+    if not finished and clock:
+        seconds = clock[max(clock)]
     missing = [
         name
         for name, value in (
@@ -85,10 +113,8 @@ def read_log(path: Path) -> TrainingLog:
     if missing or seconds is None or parameters is None:
         raise LogError(
             f"{path}: {', '.join(missing)} missing: was the training run with --log-format json, "
-            "and did it end? Delete its folder and run the demo again"
+            "and did it end? Delete its folder and run it again"
         )
-    if terms and set(terms) != set(TERMS):
-        raise LogError(f"{path}: of the LR-Drop terms only {', '.join(terms)} are logged")
     return TrainingLog(
         validation=validation,
         terms=terms,
@@ -96,4 +122,7 @@ def read_log(path: Path) -> TrainingLog:
         updates=max(max(rates), max(validation)),
         seconds_per_update=1 / statistics.median(rates.values()),
         seconds=seconds,
+        rates=rates,
+        clock=clock,
+        gpu_peak_mib=(gpu_gib - min(free_gib)) * 1024 if free_gib else 0.0,
     )

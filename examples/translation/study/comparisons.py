@@ -1,0 +1,82 @@
+"""Paired bootstrap tests against the translations of plain training and of R-Drop, by seed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs import SCRIPTS, Evaluation
+from merged_tables import Row
+from rows import key
+
+KEY = ("data", "seed", "method", "baseline", "subset")
+# As sacreBLEU writes them: of each system BLEU's, then chrF's.
+P_VALUE = re.compile(r"\(p = ([\d.]+)\)")
+
+
+def compare(evaluations: Sequence[Evaluation], known: Sequence[Row]) -> list[Row]:
+    """Rows of all tests that can be made of what is translated here, and are not known.
+
+    A test is of one baseline and one system on one test set; a translation that was made anew
+    since, with another checkpoint, is tested anew.
+    """
+    before = {tuple(row[name] for name in KEY): row["checkpoints"] for row in known}
+    here = [e for e in evaluations if all(_hypothesis(e, s).is_file() for s in e.cell.data.subsets)]
+    rows = []
+    for baseline in here:
+        for subset in baseline.cell.data.subsets[1:]:  # not the validation set
+            new = []
+            for system in here:
+                row = _row(baseline, system, subset)
+                if _opposed(baseline, system) and before.get(
+                    tuple(row[name] for name in KEY)
+                ) != row["checkpoints"]:  # fmt: skip
+                    new.append((system, row))
+            if new:
+                p_values = _bootstrap(baseline, [system for system, _ in new], subset)
+                rows += [row | values for (_, row), values in zip(new, p_values)]
+    return rows
+
+
+def _opposed(baseline: Evaluation, system: Evaluation) -> bool:
+    """Plain training is compared with R-Drop and LR-Drop, R-Drop with LR-Drop."""
+    order = {"plain": 0, "rdrop": 1, "lrdrop": 2}
+    families = [order[evaluation.cell.method.family] for evaluation in (baseline, system)]
+    same = (baseline.cell.data.name, baseline.cell.seed) == (
+        system.cell.data.name, system.cell.seed
+    )  # fmt: skip
+    return same and families[0] < families[1]
+
+
+def _row(baseline: Evaluation, system: Evaluation, subset: str) -> Row:
+    updates = [_checkpoint_updates(evaluation) for evaluation in (baseline, system)]
+    return key(system) | {
+        "baseline": baseline.cell.method.name,
+        "subset": subset,
+        "checkpoints": " ".join(updates),
+    }
+
+
+def _checkpoint_updates(evaluation: Evaluation) -> str:
+    return str(max(part["num_updates"] for part in evaluation.scores("valid")["parts"]))
+
+
+def _hypothesis(evaluation: Evaluation, subset: str) -> Path:
+    return evaluation.folder / f"hyp.{subset}.{evaluation.cell.data.target_lang}"
+
+
+def _bootstrap(baseline: Evaluation, systems: Sequence[Evaluation], subset: str) -> list[Row]:
+    """p-values of each system by scripts/compare.sh. RuntimeError if it fails."""
+    data = baseline.cell.data
+    command = [
+        SCRIPTS / "compare.sh", "--tokenize", "13a" if data.vocab_size else "none",
+        "--reference", baseline.folder / f"ref.{subset}.{data.target_lang}",
+        _hypothesis(baseline, subset), *(_hypothesis(system, subset) for system in systems),
+    ]  # fmt: skip
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    found = P_VALUE.findall(done.stdout)
+    if done.returncode or len(found) != 2 * len(systems):
+        raise RuntimeError(f"{' '.join(map(str, command))} failed: {done.stderr[-500:]}")
+    return [{"p BLEU": p, "p chrF": q} for p, q in zip(found[::2], found[1::2])]

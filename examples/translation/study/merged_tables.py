@@ -1,0 +1,39 @@
+"""Tables in TSV files that grow: rows of other runs and machines stay."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from complete_files import write
+
+Row = dict[str, str]
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a TSV file with a header; none if there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def merge(path: Path, key: Sequence[str], rows: Iterable[Row]) -> list[Row]:
+    """Put rows into the file, in the place of those with the same key; return all of them.
+
+    Columns that only some of the rows have are empty in the others. The file is replaced whole.
+    """
+    merged = {tuple(row[name] for name in key): row for row in read(path)}
+    merged |= {tuple(row[name] for name in key): row for row in rows}
+    everything = [merged[name] for name in sorted(merged)]
+    columns = list(dict.fromkeys(name for row in everything for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(
+        text, columns, restval="", delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n"
+    )
+    writer.writeheader()
+    writer.writerows(everything)
+    write(path, text.getvalue())
+    return read(path)

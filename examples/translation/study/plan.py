@@ -1,0 +1,75 @@
+"""The jobs of a study: which data, which shared beginnings, and which cells go on from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jobs import Evaluation, Job, Place, Preparation, Training
+from studies import Cell, Method
+
+
+def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:
+    """All jobs of these cells, each after what it needs."""
+    jobs: dict[str, Job] = {}
+    starts = _starts(cells)
+    for cell in cells:
+        data = cell.data.name
+        prepared = Preparation(f"data {data}", place, place.output / "data" / data, data=cell.data)
+        needs = [jobs.setdefault(prepared.name, prepared)]
+        begins_from = None
+        for start in starts.get(_same_beginning(cell), []):
+            if start <= _plain_updates(cell):
+                begins_from = _beginning(place, cell, start, begins_from, needs[0])
+                begins_from = jobs.setdefault(begins_from.name, begins_from)  # type: ignore[assignment]
+        folder = place.output / "cells" / cell.name
+        needs += [begins_from] if begins_from else []
+        training = Training(f"train {cell.name}", place, folder, needs, cell, begins_from)
+        evaluation = Evaluation(
+            f"evaluate {cell.name}", place, folder / "eval", [training], training
+        )
+        jobs |= {job.name: job for job in (training, evaluation)}
+    return list(jobs.values())
+
+
+def _starts(cells: Sequence[Cell]) -> dict[tuple[str, int, tuple[str, ...]], list[int]]:
+    """The updates at which terms start, in order, among the cells of each shared beginning."""
+    starts: dict[tuple[str, int, tuple[str, ...]], set[int]] = {}
+    for cell in cells:
+        if cell.method.family != "plain" and cell.method.start:
+            starts.setdefault(_same_beginning(cell), set()).add(cell.method.start)
+    return {key: sorted(found) for key, found in starts.items()}
+
+
+def _plain_updates(cell: Cell) -> int:
+    """How many updates of a cell are plain, the last one of a plain cell not counted."""
+    return cell.method.updates - 1 if cell.method.family == "plain" else cell.method.start
+
+
+def _same_beginning(cell: Cell) -> tuple[str, int, tuple[str, ...]]:
+    """What two cells have in common whose plain updates are the same."""
+    return cell.data.name, cell.seed, _plain_flags(cell.method.flags)
+
+
+def _plain_flags(flags: Sequence[str]) -> tuple[str, ...]:
+    """The flags that matter before the terms act: all but those of the terms."""
+    kept, skip = [], False
+    for word in flags:
+        own = word.startswith("--lr-drop-")
+        if not own and not (skip and not word.startswith("--")):
+            kept.append(word)
+        skip = own and "=" not in word
+    return tuple(kept)
+
+
+def _beginning(
+    place: Place, cell: Cell, start: int, before: Training | None, prepared: Job
+) -> Training:
+    """The plain updates up to ``start``, going on from the beginning ``before``."""
+    flags = _plain_flags(cell.method.flags)
+    suffix = "".join(c if c.isalnum() else "_" for c in "".join(flags))
+    plain = Method(f"plain{start}{suffix}", start=start, updates=start, flags=flags)
+    begun = replace(cell, method=plain)
+    folder = place.output / "beginnings" / begun.name
+    needs: list[Job] = [prepared, before] if before else [prepared]
+    return Training(f"begin {begun.name}", place, folder, needs, begun, before)

@@ -1,0 +1,102 @@
+"""Runs the cells of a study, several side by side, and keeps its tables. Used by run.sh.
+
+Complete cells are skipped, interrupted ones go on, a failed one is named and the others go on. The
+exit status is 0 if all that was asked for is complete, 1 if something failed, 3 if time was up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import fnmatch
+import signal
+import sys
+from pathlib import Path
+
+from jobs import ROOT, Evaluation, Place
+from machines import describe
+from merged_tables import read
+from plan import plan
+from progress import say
+from schedule import Scheduler
+from studies import Cell, Study, read_study
+from study_fields import StudyError
+from tables import Tables
+
+
+def main() -> int:
+    args = _parse()
+    try:
+        study = read_study(args.study, ROOT)
+        cells = [cell for cell in study.cells if fnmatch.fnmatch(cell.name, args.only)]
+        if not cells:
+            names = ", ".join(cell.name for cell in study.cells)
+            raise StudyError(f"--only '{args.only}' matches no cell; there are {names}")
+        args.output.mkdir(parents=True, exist_ok=True)
+        lock = open(args.output / ".lock", "w")  # noqa: SIM115  # held as long as this runs
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StudyError(f"another runner works in {args.output}: wait for it") from None
+        machine = describe(args.device)
+        missing = [cell for cell in cells if not _has_row(args.output, study, cell)]
+    except (ValueError, OSError) as error:
+        print(f"run.sh: error: {error}", file=sys.stderr)
+        return 1
+    place = Place(study, args.output.resolve(), args.device)
+    tables = Tables(place, args.workers, machine)
+    jobs = plan(place, missing)
+    for job in jobs:
+        # Scored before a runner was killed, or its row taken away.
+        if isinstance(job, Evaluation) and job.complete():
+            tables.add(job)
+    scheduler = Scheduler(jobs, args.workers, args.time_limit, tables.add)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    say(f"{study.name}: {len(cells)} cells, {len(cells) - len(missing)} of them complete; "
+        f"{args.workers} side by side on {machine}")  # fmt: skip
+    try:
+        scheduler.run()
+    except (KeyboardInterrupt, SystemExit) as end:
+        scheduler.end()
+        say("ended; the same command goes on from here")
+        return 130 if isinstance(end, KeyboardInterrupt) else int(end.code or 1)
+    tables.compare([job for job in plan(place, cells) if isinstance(job, Evaluation)])
+    print(tables.write(), end="")
+    print(f"In {args.output}: results.tsv, curves.tsv, comparisons.tsv, table.md, curves.png")
+    return scheduler.report()
+
+
+def _has_row(output: Path, study: Study, cell: Cell) -> bool:
+    """Whether results.tsv has the cell, trained to its end; here or elsewhere.
+
+    Raises:
+        StudyError: the row is of a training with other settings.
+    """
+    path = output / "results.tsv"
+    for row in read(path):
+        if (row["data"], row["method"], row["seed"]) == (
+            cell.data.name, cell.method.name, str(cell.seed)
+        ):  # fmt: skip
+            if row["settings"] != study.settings(cell):
+                raise StudyError(
+                    f"{path} has {cell.name} with other settings: there '{row['settings']}', in "
+                    f"the study '{study.settings(cell)}'. Give the method another name, or take "
+                    "the row and its folder away"
+                )
+            return not row["stopped"]
+    return False
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), required=True)
+    parser.add_argument("--time-limit", type=float, help="minutes")
+    parser.add_argument("--only", default="*")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
