@@ -45,13 +45,16 @@ def at(update: int, criterion: Any) -> Any:
 @pytest.mark.parametrize("arch", ["lr_drop_transformer", "transformer"])
 @pytest.mark.parametrize("ignored", [0, 2])
 @pytest.mark.parametrize("sentence_avg", [False, True])
-def test_before_the_start_the_step_is_plain(arch: str, ignored: int, sentence_avg: bool) -> None:
+@pytest.mark.parametrize("output_weight", [0.0, 2.5])
+def test_before_the_start_the_step_is_plain(
+    arch: str, ignored: int, sentence_avg: bool, output_weight: float
+) -> None:
     """Loss, every gradient and every logged number; in double, but fairseq rounds to float32."""
     model = make_model(arch, dropout=0.3, attention_dropout=0.1).double()
     options = dict(ignore_prefix_size=ignored, sentence_avg=sentence_avg, report_accuracy=True)
-    weights = {} if arch == "lr_drop_transformer" else dict(
-        lr_drop_hidden_weight=0.0, lr_drop_attention_weight=0.0
-    )  # fmt: skip
+    weights = {"lr_drop_output_weight": output_weight}
+    if arch == "transformer":
+        weights |= {"lr_drop_hidden_weight": 0.0, "lr_drop_attention_weight": 0.0}
     plain = run(make_criterion("label_smoothed_cross_entropy", **options), model, make_sample())
     ours = run(at(0, make_criterion(**options, **weights, lr_drop_start=1)), model, make_sample())
     assert_same(ours, plain, rtol=1e-5, atol=1e-6)

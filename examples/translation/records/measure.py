@@ -9,6 +9,7 @@ value, so that a training that was interrupted and resumed counts as one. Exits 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,7 +26,13 @@ def run(command: list[str]) -> tuple[int, float]:
     child = subprocess.Popen(command)
     # An interrupt from the keyboard reaches the child by itself; terminate has to be passed on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, _: os.kill(child.pid, number))
+
+    # A signal to the whole group may have ended it already.
+    def pass_on(number: int, _: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, number)
+
+    signal.signal(signal.SIGTERM, pass_on)
     _, status, usage = os.wait4(child.pid, 0)
     code = os.waitstatus_to_exitcode(status)
     child.returncode = code

@@ -108,7 +108,7 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
             ("validation records", validation), ("update records", rates),
             ("the number of parameters", parameters), ("the record of a finished epoch", seconds),
         )
-        if not value
+        if value is None or value == {}
     ]  # fmt: skip
     if missing or seconds is None or parameters is None:
         raise LogError(

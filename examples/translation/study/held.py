@@ -9,28 +9,38 @@ cannot be another runner's. To be started in a process group of its own (start_n
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import sys
 import time
 
+# Between asking what was left to end, and ending it.
 PATIENCE_SECONDS = 30
 
 
-def end_group(group: int) -> None:
-    """Asks a process group to end, then ends it."""
+def take(lock: int) -> bool:
+    """Take the lock if it is free."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def take_from_group(lock: int, group: int) -> None:
+    """End the process group that holds the lock, and take it."""
+    print(f"held.py: ending process group {group}, left by a killed runner", file=sys.stderr)
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(group, number)
-        except ProcessLookupError:
-            return
-        for _ in range(PATIENCE_SECONDS * 10):
-            time.sleep(0.1)
-            try:
-                os.killpg(group, 0)
-            except ProcessLookupError:
+        # Not until the group is gone: where nobody reaps orphans, they stay as zombies for ever.
+        for _ in range(10 * PATIENCE_SECONDS):
+            if take(lock):
                 return
+            time.sleep(0.1)
+    raise SystemExit(f"held.py: process group {group} does not let go of its lock; end it by hand")
 
 
 def main(arguments: list[str]) -> int:
@@ -38,14 +48,12 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     lock = os.open(arguments[0], os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(lock, 32).decode()
-        print(f"held.py: ending process group {holder}, left by a killed runner", file=sys.stderr)
+    while not take(lock):
+        holder = os.pread(lock, 32, 0).decode()
         if holder.isdigit():
-            end_group(int(holder))
-        fcntl.flock(lock, fcntl.LOCK_EX)
+            take_from_group(lock, int(holder))
+            break
+        time.sleep(0.1)  # it has just taken the lock, and will say who it is
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpgrp()).encode(), 0)
     os.set_inheritable(lock, True)

@@ -6,10 +6,13 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from complete_files import write
 
 Row = dict[str, str]
+# Plain values between tabs: none holds a tab or a line end, and quotation marks mean themselves.
+FORMAT: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None}
 
 
 def read(path: Path) -> list[Row]:
@@ -17,7 +20,7 @@ def read(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+        return list(csv.DictReader(lines, **FORMAT))
 
 
 def merge(path: Path, key: Sequence[str], rows: Iterable[Row]) -> list[Row]:
@@ -30,9 +33,7 @@ def merge(path: Path, key: Sequence[str], rows: Iterable[Row]) -> list[Row]:
     everything = [merged[name] for name in sorted(merged)]
     columns = list(dict.fromkeys(name for row in everything for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, columns, restval="", delimiter="\t", quoting=csv.QUOTE_NONE, lineterminator="\n"
-    )
+    writer = csv.DictWriter(text, columns, restval="", **FORMAT, lineterminator="\n")
     writer.writeheader()
     writer.writerows(everything)
     write(path, text.getvalue())

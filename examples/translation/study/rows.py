@@ -53,7 +53,7 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
         "workers": str(workers),
         "machine": machine,
         "parameters": str(log.parameters),
-        "peak MiB": f"{_peak(folder, log):.0f}",
+        "peak MiB": _peak_mib(folder, log),
         "best validation nll": f"{log.validation[best]:.3f}",
         "best at": str(best),
         "last validation nll": f"{log.validation[last]:.3f}",
@@ -93,9 +93,14 @@ def _score_columns(found: dict[str, Any]) -> Row:
     return row
 
 
-def _peak(folder: Path, log: TrainingLog) -> float:
-    """Most memory in use: on a GPU as torch counts it, else of the training process, in MiB."""
+def _peak_mib(folder: Path, log: TrainingLog) -> str:
+    """Most memory in use: on a GPU as torch counts it, else of the training process.
+
+    Empty if the process was killed before that could be written down.
+    """
     if log.gpu_peak_mib:
-        return log.gpu_peak_mib
-    peak: float = json.loads((folder / "memory.json").read_text())["peak_memory_mib"]
-    return peak
+        return f"{log.gpu_peak_mib:.0f}"
+    record = folder / "memory.json"
+    if not record.is_file():
+        return ""
+    return f"{json.loads(record.read_text(encoding='utf-8'))['peak_memory_mib']:.0f}"

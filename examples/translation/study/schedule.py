@@ -117,6 +117,9 @@ class Scheduler:
     def _finish(self, job: Job, future: Future[None]) -> None:
         try:
             future.result()
+            if isinstance(job, Evaluation):
+                self._evaluations.append(job.seconds)
+                self._evaluated(job)
         except StoppedEarly:
             self._early.append(job.name)
         except (Failed, OSError, ValueError) as error:
@@ -125,9 +128,6 @@ class Scheduler:
         else:
             say(f"{job.name}: done")
             self._done.add(job.name)
-            if isinstance(job, Evaluation):
-                self._evaluations.append(job.seconds)
-                self._evaluated(job)
 
     def _out_of_time(self) -> bool:
         if self._limit is None:

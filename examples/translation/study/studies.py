@@ -125,7 +125,10 @@ def read_study(path: Path, root: Path) -> Study:
     flags = _flags(top)
     updates, every = top.whole("updates"), top.whole("validate_every")
     datasets = [_data(fields, root) for fields in top.children("data")]
-    defaults = {"updates": updates, "start": top.whole("start", 0), "ramp": top.whole("ramp", 0)}
+    defaults = {
+        "updates": updates,
+        **{key: top.whole(key, 0, least=0) for key in ("start", "ramp")},
+    }
     methods = [_method(fields, defaults, every, flags) for fields in top.children("methods")]
     seeds = top.content.get("seeds", [1])
     if not isinstance(seeds, list) or not all(isinstance(s, int) and s > 0 for s in seeds):
@@ -154,7 +157,7 @@ def _data(fields: Fields, root: Path) -> Data:
 def _method(fields: Fields, defaults: dict[str, Any], every: int, flags: tuple[str, ...]) -> Method:
     fields.allow(*WEIGHTS, "start", "ramp", "updates", "flags")
     weights = {name: fields.weight(name) for name in WEIGHTS}
-    numbers = {name: fields.whole(name, default) for name, default in defaults.items()}
+    numbers = {name: fields.whole(name, default, least=0) for name, default in defaults.items()}
     method = Method(fields.name, **weights, **numbers, flags=_flags(fields))
     if method.updates % every:
         raise StudyError(f"{fields.where}: updates must be a multiple of validate_every ({every})")

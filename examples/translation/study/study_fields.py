@@ -50,12 +50,14 @@ class Fields:
             raise StudyError(f"{self.where}: {key} must be text, not {value!r}")
         return value
 
-    def whole(self, key: str, *default: Any) -> Any:
+    def whole(self, key: str, *default: Any, least: int = 1) -> Any:
         value = self.content.get(key, *default)
         if default and value == default[0]:
             return value
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise StudyError(f"{self.where}: {key} must be a whole number, not {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise StudyError(
+                f"{self.where}: {key} must be a whole number of at least {least}, not {value!r}"
+            )
         return value
 
     def weight(self, key: str) -> float:

@@ -90,7 +90,9 @@ def _methods(rows: Sequence[Row], comparisons: Sequence[Row]) -> str:
             line[f"bootstrap p to {label}"] = _bootstrap(comparisons, method, baseline)
         line["seconds"] = spread([float(row["seconds"]) for row in cells], 0)
         line["s/update"] = spread([float(row["seconds per update"]) for row in cells], 3)
-        line["MiB"] = f"{max(float(row['peak MiB']) for row in cells):.0f}"
+        line["MiB"] = max(
+            (row["peak MiB"] for row in cells if row["peak MiB"]), key=float, default=""
+        )
         lines.append(line)
     return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
 

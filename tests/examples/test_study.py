@@ -1,0 +1,428 @@
+"""Studies of trainings: their format, plan and tables, and real cells, killed and resumed."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+
+from tests import toy_run as toy
+from tests.killed import kill_when
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = ROOT / "examples" / "translation" / "study"
+
+sys.path[:0] = [str(STUDY), str(ROOT / "scripts"), str(STUDY.parent / "records")]
+jobs: Any = importlib.import_module("jobs")
+merged_tables: Any = importlib.import_module("merged_tables")
+plan: Any = importlib.import_module("plan")
+select_pairs: Any = importlib.import_module("select_pairs")
+studies: Any = importlib.import_module("studies")
+study_fields: Any = importlib.import_module("study_fields")
+summary: Any = importlib.import_module("summary")
+curves: Any = importlib.import_module("curves")
+text_errors: Any = importlib.import_module("prepare_text")
+
+FLAGS = (
+    "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "
+    "--max-tokens 400 --warmup-updates 20 --lr 0.003 --log-interval 5 --num-workers 0"
+)
+TOY = """
+data:
+  toy:
+    {text: TEXT, source_lang: de, target_lang: en, train: train, valid: valid, test: [test],
+     vocab_size: 50}
+preset: multi30k
+flags: FLAGS
+updates: 30
+validate_every: 10
+start: 20
+methods:
+  plain: {}
+  LR-Drop: {hidden: 0.1, output: 1, ramp: 5}
+""".replace("FLAGS", FLAGS)
+
+
+def write_study(folder: Path, text: str = TOY, **changes: str) -> Path:
+    """A study in a file, some of its words changed."""
+    for old, new in {"TEXT": str(folder), **changes}.items():
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "small.yaml"
+    path.write_text(text)
+    return path
+
+
+def read(folder: Path, **changes: str) -> Any:
+    return studies.read_study(write_study(folder, **changes), ROOT)
+
+
+def test_cells_are_data_times_seeds_times_methods(tmp_path: Path) -> None:
+    study = read(tmp_path, **{"updates: 30": "updates: 30\nseeds: [1, 2]\naverage: 3"})
+    names = [cell.name for cell in study.cells]
+    assert names == [
+        "toy/plain-seed1", "toy/LR-Drop-seed1", "toy/plain-seed2", "toy/LR-Drop-seed2"
+    ]  # fmt: skip
+    method = study.cells[1].method
+    assert (method.hidden, method.attention, method.output) == (0.1, 0.0, 1.0)
+    assert (method.start, method.ramp, method.updates, method.family) == (20, 5, 30, "lrdrop")
+    assert study.cells[0].method.family == "plain"
+    assert study.rule == "average of 3"
+    assert study.cells[0].data.subsets == ["valid", "test"]
+    settings = study.settings(study.cells[1])
+    for part in ("all pairs", "50 pieces", "--lr 0.003", "hidden 0.1 output 1 start 20 ramp 5"):
+        assert part in settings
+    assert "no terms" in study.settings(study.cells[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("preset: multi30k", "", "preset must be text, not None"),
+        (
+            "updates: 30",
+            "updates: many",
+            "updates must be a whole number of at least 1, not 'many'",
+        ),
+        ("updates: 30", "updates: 35", "updates must be a multiple of validate_every"),
+        ("start: 20", "start: 25", "start is 25; it must be below updates"),
+        ("start: 20", "start: 30", "start is 30; it must be below updates"),
+        ("hidden: 0.1", "hidden: -1", "methods: LR-Drop: hidden must be a weight"),
+        ("hidden: 0.1", "hidden: true", "methods: LR-Drop: hidden must be a weight"),
+        ("hidden: 0.1", "hiden: 0.1", "methods: LR-Drop: unknown key 'hiden'"),
+        ("plain: {}", "pl/ain: {}", "'pl/ain' is no name"),
+        ("--lr 0.003", "--lr 0.003 --seed=3", "--seed=3 is set by the runner"),
+        ("--lr 0.003", "--lr 0.003 --lr-scheduler cosine", "cosine depends on the end"),
+        ("test: [test]", "test: test", "test must be a list"),
+        ("text: ", "txt: ", "unknown key 'txt'"),
+        ("start: 20", "seeds: [a]", "seeds must be a list of whole numbers"),
+        ("start: 20", "start: [", "cannot be read as YAML"),
+    ],
+)
+def test_a_faulty_study_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(study_fields.StudyError) as error:
+        read(tmp_path, **{old: new})
+    assert message in str(error.value) and "small.yaml" in str(error.value)
+
+
+def test_beginnings_are_shared(tmp_path: Path) -> None:
+    """Of three starts and another dropout: who goes on from where, and trains how long."""
+    methods = """
+  late: {output: 1, start: 20}
+  early: {output: 1, start: 10}
+  form: {output: 2, start: 20, flags: --lr-drop-form x}
+  drop: {output: 1, flags: --dropout 0.1}
+  now: {output: 1, start: 0}
+"""
+    study = read(tmp_path, **{"  LR-Drop: {hidden: 0.1, output: 1, ramp: 5}\n": methods})
+    found = plan.plan(jobs.Place(study, tmp_path, "cpu"), study.cells)
+    trainings = {job.name.split()[1]: job for job in found if isinstance(job, jobs.Training)}
+    from_where = {
+        name: job.begins_from and job.begins_from.name.split()[1] for name, job in trainings.items()
+    }
+    assert from_where == {
+        "toy/plain10-seed1": None,
+        "toy/plain20-seed1": "toy/plain10-seed1",
+        "toy/plain-seed1": "toy/plain20-seed1",
+        "toy/late-seed1": "toy/plain20-seed1",
+        "toy/early-seed1": "toy/plain10-seed1",
+        "toy/form-seed1": "toy/plain20-seed1",
+        "toy/plain20__dropout0_1-seed1": None,
+        "toy/drop-seed1": "toy/plain20__dropout0_1-seed1",
+        "toy/now-seed1": None,
+    }
+    updates = {name: job.cell.method.updates for name, job in trainings.items()}
+    assert updates["toy/plain10-seed1"] == 10 and updates["toy/plain20-seed1"] == 20
+    assert {updates[name] for name in updates if "plain1" not in name and "plain2" not in name} == {
+        30
+    }
+    # Everything comes after what it needs.
+    for position, job in enumerate(found):
+        assert all(need in found[:position] for need in job.needs)
+
+
+def test_selected_pairs_are_the_same_in_every_language(tmp_path: Path) -> None:
+    for language in ("de", "en", "cs"):
+        (tmp_path / f"all.{language}").write_text("".join(f"{language}{i}\n" for i in range(50)))
+
+    def select(count: int, *languages: str) -> list[list[str]]:
+        select_pairs.select_pairs(tmp_path / "all", languages, count, tmp_path / "some")
+        texts = [(tmp_path / f"some.{language}").read_text() for language in languages]
+        return [[line[2:] for line in text.splitlines()] for text in texts]
+
+    chosen = select(10, "de", "en")
+    assert chosen[0] == chosen[1] == select(10, "en", "cs")[1]
+    assert len(set(chosen[0])) == 10 and chosen[0] == sorted(chosen[0], key=int)
+    assert set(chosen[0]) < set(select(20, "de", "en")[0])
+    with pytest.raises(text_errors.TextError, match="has 50 pairs, and 51 are wanted"):
+        select(51, "de", "en")
+    (tmp_path / "all.cs").write_text("1\n")
+    with pytest.raises(text_errors.TextError, match="50 lines in de, 1 in cs"):
+        select(10, "de", "cs")
+
+
+def test_tables_grow(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    assert merged_tables.read(path) == []
+    merged_tables.merge(path, ["a"], [{"a": "2", "b": 'x "y"'}, {"a": "1", "b": "old"}])
+    rows = merged_tables.merge(path, ["a"], [{"a": "1", "b": "new", "c": "more"}])
+    assert rows == [{"a": "1", "b": "new", "c": "more"}, {"a": "2", "b": 'x "y"', "c": ""}]
+    assert path.read_text() == 'a\tb\tc\n1\tnew\tmore\n2\tx "y"\t\n'
+
+
+def row(method: str, family: str, seed: int, scores: tuple[float, float], **more: str) -> Any:
+    return {
+        "data": "d", "method": method, "family": family, "seed": str(seed), "stopped": "",
+        "best validation nll": "2.5", "seconds": "100", "checkpoint seconds": "90",
+        "seconds per update": "0.1", "peak MiB": "7", "machine": "M", "workers": "2",
+        "checkpoint": "best", "sacreBLEU signature": "S", "valid sacreBLEU": "1",
+        "test sacreBLEU": str(scores[0]), "test1 sacreBLEU": str(scores[1]), **more,
+    }  # fmt: skip
+
+
+def test_summary_by_hand() -> None:
+    """Means over the test sets: plain 10 and 12, LR-Drop 13 and 16. The differences 3 and 4 have
+    t = 3.5 / 0.5 = 7 with one degree of freedom: p = 2 / pi * atan(1/7) = 0.0903."""
+    rows = [
+        row("plain", "plain", 1, (8, 12)),
+        row("plain", "plain", 2, (11, 13)),
+        row("LR-Drop", "lrdrop", 1, (12, 14), stopped="early"),
+        row("LR-Drop", "lrdrop", 2, (15, 17)),
+    ]
+    tests = [
+        {"data": "d", "method": "LR-Drop", "baseline": "plain", "seed": seed, "subset": subset,
+         "p BLEU": p}
+        for seed, subset, p in (("1", "test", "0.01"), ("1", "test1", "0.2"), ("2", "test", "0.03"))
+    ]  # fmt: skip
+    text = summary.summarize(rows, tests)
+    line = next(line for line in text.splitlines() if line.startswith("| LR-Drop"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[1] == "1*, 2"
+    assert cells[4:7] == ["13.50 ± 2.12", "15.50 ± 2.12", "+3.50 (p 0.090, n 2)"]
+    assert cells[7] == "0.010 0.200; 0.030"
+    assert "sacreBLEU: `S`" in text and "M (2 side by side)" in text
+
+
+def test_equal_wall_clock_takes_the_best_checkpoint_that_was_there_in_time() -> None:
+    """LR-Drop took 100 s; of plain's, one was there after 90 s, a better one only after 120."""
+    late = {"checkpoint seconds": "120", "best validation nll": "2.0"}
+    better = {"checkpoint seconds": "99", "best validation nll": "2.2"}
+    rows = [
+        row("plain", "plain", 1, (8, 12)),
+        row("longer", "plain", 1, (9, 15), **better),
+        row("longest", "plain", 1, (20, 20), **late),
+        row("LR-Drop", "lrdrop", 1, (12, 15)),
+    ]
+    text = summary.summarize(rows, [])
+    line = [line for line in text.splitlines() if line.startswith("| LR-Drop")][1]
+    assert [cell.strip() for cell in line.strip("|").split("|")] == [
+        "LR-Drop", "100", "longer", "99", "1.50"
+    ]  # fmt: skip
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    points = [
+        {"data": "d", "method": method, "seed": seed, "updates": str(update),
+         "seconds": str(3 * update), "validation nll": str(9 - update / 10)}
+        for method in ("plain", "LR-Drop") for seed in ("1", "2") for update in (10, 20, 30)
+    ]  # fmt: skip
+    curves.draw(points, ["plain", "LR-Drop", "absent"], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def run_study(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [str(STUDY / "run.sh"), *map(str, arguments)]
+    environment = {**toy.ENVIRONMENT, **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no study given"),
+        (["a", "b"], "one study only: 'a', then 'b'"),
+        (["a", "--workers", "0"], "--workers must be a whole number"),
+        (["a", "--device", "tpu"], "--device is cpu or cuda, not 'tpu'"),
+        (["a", "--time-limit", "soon"], "--time-limit is a number of minutes"),
+        (["a", "--fast"], "unknown option --fast"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str) -> None:
+    done = run_study(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr and "Usage: examples/translation/study/run.sh" in done.stderr
+
+
+def test_what_cannot_be_run_is_refused_in_words(tmp_path: Path) -> None:
+    done = run_study(tmp_path / "none.yaml")
+    assert done.returncode == 1 and "no such file" in done.stderr
+    done = run_study(write_study(tmp_path), "--only", "x*", "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "--only 'x*' matches no cell; there are toy/plain-seed1, toy/LR-Drop" in done.stderr
+    if not torch.cuda.is_available():
+        done = run_study(write_study(tmp_path), "--device", "cuda", "--output", tmp_path / "out")
+        assert done.returncode == 1 and "torch sees no CUDA device" in done.stderr
+
+
+def rows_of(output: Path) -> dict[str, Any]:
+    return {row["method"]: row for row in merged_tables.read(output / "results.tsv")}
+
+
+def parameters(folder: Path) -> Any:
+    return load_checkpoint_to_cpu(str(folder / "checkpoint_last.pt"))["model"]
+
+
+def test_a_killed_study_goes_on(tmp_path: Path) -> None:
+    """Killed in the beginning and in a cell, which goes on as an orphan: nothing is lost, and the
+    cell equals a training that was never interrupted, bit for bit."""
+    toy.write_texts(tmp_path)
+    study, output = write_study(tmp_path), tmp_path / "out with space"
+    command = [str(STUDY / "run.sh"), str(study), "--output", str(output), "--workers", "2"]
+    kill_when("begin toy/plain20-seed1: starts", command, env=toy.ENVIRONMENT)
+    kill_when("train toy/LR-Drop-seed1: starts", command, env=toy.ENVIRONMENT)
+    done = run_study(*command[1:])
+    assert done.returncode == 0, done.stderr
+    assert "begin toy" not in done.stderr, "the beginning was complete"
+    rows = rows_of(output)
+    assert {row["updates"] for row in rows.values()} == {"30"}
+    assert {row["stopped"] for row in rows.values()} == {""}
+    assert rows["plain"]["valid sacreBLEU"] and rows["LR-Drop"]["test chrF"]
+    assert "| LR-Drop  | 1" in done.stdout and (output / "curves.png").is_file()
+    compared = merged_tables.read(output / "comparisons.tsv")
+    assert [(row["method"], row["baseline"], row["subset"]) for row in compared] == [
+        ("LR-Drop", "plain", "test")
+    ]
+    curve = [row for row in merged_tables.read(output / "curves.tsv") if row["method"] == "plain"]
+    assert [row["updates"] for row in curve] == ["10", "20", "30"]
+
+    subprocess.run(
+        [str(ROOT / "scripts" / "train.sh"), str(output / "data" / "toy"), "--method", "lrdrop",
+         "--preset", "multi30k", "--save-dir", str(tmp_path / "whole"), "--", *FLAGS.split(),
+         "--cpu", "--max-update=30", "--lr-drop-start=20", "--lr-drop-ramp=5",
+         "--lr-drop-hidden-weight=0.1", "--lr-drop-attention-weight=0", "--no-epoch-checkpoints",
+         "--lr-drop-output-weight=1", "--validate-interval=1000000"],
+        env=toy.ENVIRONMENT, check=True, capture_output=True,
+    )  # fmt: skip
+    ours, whole = (
+        parameters(output / "cells" / "toy" / "LR-Drop-seed1"),
+        parameters(tmp_path / "whole"),
+    )
+    assert all(torch.equal(ours[name], whole[name]) for name in whole)
+    plain = parameters(output / "cells" / "toy" / "plain-seed1")
+    assert not all(torch.equal(plain[name], whole[name]) for name in whole)
+
+    again = run_study(*command[1:])
+    assert again.returncode == 0 and "2 cells, 2 of them complete" in again.stderr
+    assert "starts" not in again.stderr
+    write_study(tmp_path, **{"hidden: 0.1": "hidden: 0.2"})
+    other = run_study(*command[1:])
+    assert other.returncode == 1 and "has toy/LR-Drop-seed1 with other settings" in other.stderr
+
+
+FAKE_TRAIN = """#!/bin/bash
+# What fairseq-train leaves behind at once; then it fails, or trains for ever.
+while [[ $# -gt 0 ]]; do
+    case "$1" in --save-dir) save_dir="$2" ;; --seed) seed="$2" ;; esac
+    shift
+done
+cp "$CHECKPOINT" "$save_dir/checkpoint_best.pt"
+cat "$LOG"
+case "$seed" in 2) echo "no memory is left" >&2; exit 1 ;; 3) exec sleep 1000 ;; esac
+"""
+FAKE_GENERATE = """#!/bin/bash
+for ((i = 0; i < 20; i++)); do printf 'H-%d\\t-0.1\\t\\xe2\\x96\\x81a\\n' "$i"; done
+"""
+LOG = """
+2024-01-01 00:00:00 | INFO | fairseq_cli.train | num. shared model params: 1,234 (num. trained: 1)
+2024-01-01 00:00:00 | INFO | train_inner | {"num_updates": "10", "ups": "4", "wall": "3"}
+2024-01-01 00:00:00 | INFO | valid | {"valid_num_updates": "10", "valid_nll_loss": "3.5"}
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, toy_run: toy.ToyRun) -> dict[str, str]:
+    """An environment in which seed 2 fails and seed 3 trains for ever, once they have begun."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in {"fairseq-train": FAKE_TRAIN, "fairseq-generate": FAKE_GENERATE}.items():
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    (tmp_path / "log").write_text(LOG)
+    return {
+        "PATH": f"{folder}{os.pathsep}{toy.ENVIRONMENT['PATH']}",
+        "LOG": str(tmp_path / "log"),
+        "CHECKPOINT": str(toy_run.checkpoint),
+    }
+
+
+def seeds(folder: Path, list_of_seeds: str, texts: Path) -> Path:
+    return write_study(
+        folder, **{"TEXT": str(texts), "start: 20": f"seeds: {list_of_seeds}", "  plain: {}\n": ""}
+    )
+
+
+def test_a_failed_cell_is_named_and_the_others_go_on(
+    tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
+) -> None:
+    study, output = seeds(tmp_path, "[2, 1]", toy_run.texts), tmp_path / "out"
+    done = run_study(study, "--output", output, "--workers", "1", **fake)
+    assert done.returncode == 1
+    assert "train toy/LR-Drop-seed2: FAILED" in done.stderr
+    assert "    no memory is left" in done.stderr
+    assert "FAILED train toy/LR-Drop-seed2" in done.stderr.splitlines()[-1]
+    assert [row["seed"] for row in merged_tables.read(output / "results.tsv")] == ["1"]
+
+
+def test_when_the_time_is_up_what_there_is_is_scored(
+    tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
+) -> None:
+    """The training would go on for ever, and another one is not started."""
+    study, output = seeds(tmp_path, "[3, 1]", toy_run.texts), tmp_path / "out"
+    done = run_study(study, "--output", output, "--workers", "1", "--time-limit", "0.5", **fake)
+    assert done.returncode == 3, done.stderr
+    assert "the time is up" in done.stderr
+    (row,) = merged_tables.read(output / "results.tsv")
+    assert (row["seed"], row["stopped"], row["updates"]) == ("3", "early", "10")
+    assert "stopped early: train toy/LR-Drop-seed3, train toy/LR-Drop-seed1" in done.stderr
+    assert (
+        "1 of them complete"
+        not in run_study(
+            study, "--output", output, "--workers", "1", "--time-limit", "0.01", **fake
+        ).stderr
+    ), "a cell that was stopped early is not complete"
+
+
+def test_a_second_runner_is_refused_and_an_ended_one_leaves_nothing_running(
+    tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
+) -> None:
+    study, output = seeds(tmp_path, "[3]", toy_run.texts), tmp_path / "out"
+    command = [str(STUDY / "run.sh"), str(study), "--output", str(output), "--workers", "1"]
+    first = subprocess.Popen(
+        command, env={**toy.ENVIRONMENT, **fake}, stderr=subprocess.PIPE, text=True
+    )
+    assert first.stderr is not None
+    assert any("train toy/LR-Drop-seed3: starts" in line for line in first.stderr)
+    second = run_study(*command[1:], **fake)
+    assert second.returncode == 1 and "another runner works in" in second.stderr
+    lock = output / "cells" / "toy" / ".LR-Drop-seed3.lock"
+    checkpoint = output / "cells" / "toy" / "LR-Drop-seed3" / "checkpoint_best.pt"
+    while not checkpoint.is_file():
+        time.sleep(0.1)
+    with lock.open() as held:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        first.send_signal(signal.SIGTERM)
+        first.stderr.read()
+        assert first.wait() == 143
+        fcntl.flock(held, fcntl.LOCK_SH)  # nothing is left that would hold it for ever
