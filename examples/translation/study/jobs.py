@@ -17,7 +17,7 @@ from typing import Any
 
 import train_record
 from complete_files import write
-from processes import Commands
+from processes import Commands, Failed
 from select_pairs import select_pairs
 from studies import WEIGHTS, Cell, Data, Study
 
@@ -98,10 +98,17 @@ class Training(Job):
     def complete(self) -> bool:
         return self._mark.is_file() and self._mark.read_text() == self._settings()
 
-    def has_checkpoint(self) -> bool:
-        """Whether there is something to translate with."""
-        pattern = "checkpoint_*_*.pt" if self.place.study.average else "checkpoint_best.pt"
-        return any(self.folder.glob(pattern))
+    def checkpoint(self) -> list[str | Path] | None:
+        """For evaluate.sh, the checkpoint that the study's rule takes; None if there is none yet.
+
+        A training that was stopped early may have fewer to average than the rule says.
+        """
+        if not self.place.study.average:
+            best = self.folder / "checkpoint_best.pt"
+            return ["--checkpoint", best] if best.is_file() else None
+        there = len(list(self.folder.glob("checkpoint_*_*.pt")))
+        count = min(self.place.study.average, there)
+        return ["--save-dir", self.folder, "--average", str(count)] if count else None
 
     def _settings(self) -> str:
         return self.place.study.settings(self.cell) + "\n"
@@ -186,10 +193,9 @@ class Evaluation(Job):
     def run(self, commands: Commands) -> None:
         self._mark.unlink(missing_ok=True)
         began = time.monotonic()
-        average, folder = self.place.study.average, self.training.folder
-        checkpoint: list[str | Path] = ["--checkpoint", folder / "checkpoint_best.pt"]
-        if average:
-            checkpoint = ["--save-dir", folder, "--average", str(average)]
+        checkpoint = self.training.checkpoint()
+        if checkpoint is None:
+            raise Failed(f"{self.training.folder} has no checkpoint to translate with")
         device = ["--", "--cpu"] if self.place.device == "cpu" else []
         for subset in self.cell.data.subsets:
             commands.run(self, [

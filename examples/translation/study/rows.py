@@ -38,7 +38,8 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
     folder, cell = evaluation.training.folder, evaluation.cell
     log = read_log(folder / "train.log", finished=False)
     scores = [evaluation.scores(subset) for subset in cell.data.subsets]
-    reached = max(part["num_updates"] for part in scores[0]["parts"])
+    parts = scores[0]["parts"]
+    reached = max(part["num_updates"] for part in parts)
     best = min(log.validation, key=lambda update: log.validation[update])
     last = max(log.validation)
     direction = f"{cell.data.source_lang}-{cell.data.target_lang}"
@@ -57,7 +58,7 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
         "best validation nll": f"{log.validation[best]:.3f}",
         "best at": str(best),
         "last validation nll": f"{log.validation[last]:.3f}",
-        "checkpoint": evaluation.place.study.rule,
+        "checkpoint": f"average of {len(parts)}" if len(parts) > 1 else evaluation.place.study.rule,
         "checkpoint updates": str(reached),
         "checkpoint seconds": f"{log.seconds_at(reached):.0f}",
     }

@@ -102,7 +102,7 @@ class Scheduler:
         return (
             isinstance(job, Evaluation)
             and job.training.name in self._early
-            and job.training.has_checkpoint()
+            and job.training.checkpoint() is not None
         )
 
     def _give_up(self, job: Job) -> None:
