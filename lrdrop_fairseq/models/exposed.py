@@ -33,15 +33,7 @@ class ExposesLayerStates:
     @classmethod
     def build_model(cls, *args: Any, **kwargs: Any) -> Any:
         """Build the model, then turn its attention and dropout modules into exposable ones."""
-        model = super().build_model(*args, **kwargs)  # type: ignore[misc]
-        for module in list(model.modules()):
-            if isinstance(module, MultiheadAttention) and not isinstance(module, ExposedAttention):
-                ExposedAttention.adopt(module)
-            if type(module) is FairseqDropout:
-                LeanDropout.adopt(module)
-            if "precheckpoint_forward" in vars(module):
-                _expose_through_checkpoint(module)
-        return model
+        return expose(super().build_model(*args, **kwargs))  # type: ignore[misc]
 
     def forward(
         self,
@@ -62,6 +54,18 @@ class ExposesLayerStates:
         with record_layer_states(self, expose_hidden, expose_attention) as states:
             x, extra = super().forward(*args, **kwargs)  # type: ignore[misc]
         return x, {**extra, "layer_states": states}
+
+
+def expose(model: Any) -> Any:
+    """Turn a model's attention and dropout modules into exposable ones, in place; the model."""
+    for module in list(model.modules()):
+        if isinstance(module, MultiheadAttention) and not isinstance(module, ExposedAttention):
+            ExposedAttention.adopt(module)
+        if type(module) is FairseqDropout:
+            LeanDropout.adopt(module)
+        if "precheckpoint_forward" in vars(module):
+            _expose_through_checkpoint(module)
+    return model
 
 
 @contextmanager
