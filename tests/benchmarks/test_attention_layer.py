@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from benchmarks import attention_layer
-from benchmarks.attention_layer import Measured, Step, find_longest, in_process
+from benchmarks.attention_layer import Measured, Step, find_longest
+from benchmarks.processes import KeptProcess
 
 
 @pytest.mark.parametrize("longest", [256, 700, 1500, 4000, 5000])
@@ -16,8 +15,9 @@ from benchmarks.attention_layer import Measured, Step, find_longest, in_process
 def test_the_longest_is_found(monkeypatch: pytest.MonkeyPatch, longest: int, most: int) -> None:
     """To a 1/16 of it, and never one that does not fit or is longer than asked for."""
     monkeypatch.setattr(attention_layer, "_fits", lambda form, length, limit: length <= longest)
-    monkeypatch.setattr(attention_layer, "measure", lambda f, t, repeat: Measured(f, t, 1.0, 1))
-    found, expected = find_longest("dense", 1.0, most).length, min(longest, most)
+    monkeypatch.setattr(attention_layer, "measure", lambda f, t, *_: Measured(f, t, 1.0, 1))
+    found = find_longest("dense", 1.0, most, KeptProcess()).length
+    expected = min(longest, most)
     assert expected * 15 / 16 <= found <= expected
 
 
@@ -28,17 +28,3 @@ def test_both_forms_do_the_same_work() -> None:
         step.run()
         gradients.append(step.inputs.grad)
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
-
-
-def killed() -> Any:
-    import os
-    import signal
-
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_killed_process_is_an_error_and_no_wait() -> None:
-    from concurrent.futures.process import BrokenProcessPool
-
-    with pytest.raises(BrokenProcessPool):
-        in_process({}, killed)
