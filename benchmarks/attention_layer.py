@@ -23,7 +23,14 @@ import torch
 from fairseq.models.transformer import TransformerConfig
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
-from benchmarks.machine import EXACT, describe_machine, peak_bytes, resident_bytes, start_over
+from benchmarks.machine import (
+    EXACT,
+    bytes_in_use,
+    describe_machine,
+    peak_bytes,
+    resident_bytes,
+    start_over,
+)
 from benchmarks.processes import OUT_OF_MEMORY, KeptProcess, ProcessFailed, in_process
 from benchmarks.tables import print_lines, progress, write_lines
 from lrdrop_fairseq import attention
@@ -104,9 +111,10 @@ def _fits(form: str, length: int, limit: float) -> bool:
 
 
 def _seconds_and_peak(form: str, length: int, repeat: int) -> tuple[float, int]:
-    start_over(torch.cuda.is_available())
-    before = resident_bytes("VmRSS")
-    return _seconds(form, length, repeat), peak_bytes(before, torch.cuda.is_available())
+    cuda = torch.cuda.is_available()
+    start_over(cuda)
+    before = bytes_in_use(cuda)
+    return _seconds(form, length, repeat), peak_bytes(before, cuda)
 
 
 def _seconds(form: str, length: int, repeat: int) -> float:
@@ -125,7 +133,7 @@ def _peak(form: str, length: int, limit: float | None = None) -> int | None:
         # An error, before the system has no memory left. Twice the limit, as not all is used.
         most = resident_bytes("VmSize") + int(2 * limit)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    before = resident_bytes("VmRSS")
+    before = bytes_in_use(torch.cuda.is_available())
     try:
         Step(form, length).run()
     except RuntimeError as error:

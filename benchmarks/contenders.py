@@ -16,7 +16,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.translation import TranslationTask
 from fairseq.trainer import Trainer
 
-from benchmarks.machine import peak_bytes, release, resident_bytes
+from benchmarks.machine import bytes_in_use, peak_bytes, release
 from benchmarks.shapes import Shape, dictionary, make_batches
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as lr_drop
@@ -61,14 +61,14 @@ class TrainStep:
         words = dictionary(shape.vocabulary)
         batches = make_batches(shape, words, n_batches)
         self.batches = [_twice(batch) for batch in batches] if name == "R1" else batches
-        self._resident = resident_bytes("VmRSS")
+        self._cuda = torch.cuda.is_available() and not config.common.cpu
+        self._before = bytes_in_use(self._cuda)
         torch.manual_seed(1)
         task = TranslationTask(config.task, words, words)
         criterion = task.build_criterion(config.criterion)
         if name == "R1f":
             criterion.__class__ = _two_plain_passes()
         self.trainer = make_trainer(config, task, task.build_model(config.model), criterion)
-        self._cuda = self.trainer.cuda
 
     def run(self, batch: int) -> float:
         """Seconds of one update on a batch, up to the end of its work on the device.
@@ -138,7 +138,7 @@ class TrainStep:
 
     def peak(self) -> int:
         """Highest memory in use so far: model, optimizer and all that a step needs, in bytes."""
-        return peak_bytes(self._resident, self._cuda)
+        return peak_bytes(self._before, self._cuda)
 
     def _wait(self) -> None:
         if self._cuda:
@@ -148,7 +148,8 @@ class TrainStep:
 def make_config(flags: list[str]) -> FairseqConfig:
     """Of a training with these flags of fairseq-train, task and criterion among them."""
     common = ["data-is-made-here", *"--optimizer adam --lr 1e-4 --lr-scheduler fixed".split()]
-    common += ["--log-format", "none"]
+    # In this process alone, however many GPUs it sees.
+    common += ["--log-format", "none", "--distributed-world-size", "1"]
     args = options.parse_args_and_arch(options.get_training_parser(), [*common, *flags])
     return convert_namespace_to_omegaconf(args)
 

@@ -55,6 +55,8 @@ def _deviations(rows: Lines) -> Lines:
         if row.get("gradient_deviation"):
             numbers = f"{_largest_of_terms(row):.0e}; {float(row['gradient_deviation']):.0e}"
             cell = numbers if cell == "ok" else f"{cell}: {numbers}"
+        if row.get("overflows", "") not in ("", "0"):
+            cell += f" (overflows: {row['overflows']})"
         name = row["architecture"]
         lines.setdefault(name, {"architecture": name})[row["precision"]] = cell
     return list(lines.values())

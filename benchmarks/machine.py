@@ -91,13 +91,17 @@ def peak_bytes(before: int, cuda: bool) -> int:
     used again does not count at all.
 
     Args:
-        before: ``resident_bytes("VmRSS")`` before the model was built, which is what Python,
-            torch and the data take by themselves. It is subtracted on a CPU.
+        before: :func:`bytes_in_use` before the model was built, which is what Python, torch and the
+            data take by themselves. It is subtracted.
         cuda: whether the work was done on a GPU.
     """
-    if cuda:
-        return torch.cuda.max_memory_allocated()
-    return resident_bytes("VmHWM") - before
+    highest = torch.cuda.max_memory_allocated() if cuda else resident_bytes("VmHWM")
+    return highest - before
+
+
+def bytes_in_use(cuda: bool) -> int:
+    """Memory in use now, as :func:`peak_bytes` counts it."""
+    return torch.cuda.memory_allocated() if cuda else resident_bytes("VmRSS")
 
 
 def resident_bytes(key: str) -> int:

@@ -44,6 +44,10 @@ if [[ "$device" == cpu ]]; then
     export CUDA_VISIBLE_DEVICES=""
 elif ! has_cuda; then
     die "no CUDA device: the torch of $(command -v python) sees none (--device cpu goes through the parts without)"
+else
+    # One GPU: with several, fairseq would take a single process for one of as many.
+    CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES:-0}"
+    export CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES%%,*}"
 fi
 
 output="${output:-$ROOT/build/gpu}"
@@ -100,15 +104,14 @@ run_part() {
 rm -f -- "$output/parts.tsv"
 # Of these files alone: to import all others takes longer, and more packages.
 mapfile -t test_files < <(grep -rlF --include='test_*.py' 'pytest.mark.gpu' tests | sort)
-lengths=(256 512 1024 2048 4096 8192) repeat=5
-if ((${#smoke[@]} > 0)); then lengths=(64) repeat=1; fi
+lengths=()
+if ((${#smoke[@]} > 0)); then lengths=(--length 64 --repeat 1); fi
 
 run_part machine 8 python -m benchmarks.machine "$output/machine.json"
 run_part precisions 20 python -m benchmarks.precisions "${smoke[@]}" --csv "$output/precisions.csv"
 run_part tests 16 python -m pytest -v -m gpu -p no:cacheprovider "${test_files[@]}"
 run_part steps 44 python -m benchmarks.gpu_steps "${smoke[@]}" --csv "$output/steps.csv"
-run_part attention 12 python -m benchmarks.attention_layer --length "${lengths[@]}" --repeat "$repeat" \
-    --csv "$output/attention.csv"
+run_part attention 12 python -m benchmarks.attention_layer "${lengths[@]}" --csv "$output/attention.csv"
 
 python -m benchmarks.gpu_summary "$output"
 if ((${#failed[@]} > 0)); then die "not all parts came to their end: ${failed[*]}"; fi

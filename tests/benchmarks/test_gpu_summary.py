@@ -52,11 +52,13 @@ def test_the_largest_deviation_of_each(
     numbers = {"loss_deviation": 1e-7, "output_deviation": 4e-6, "gradient_deviation": 2e-5}
     rows: list[dict[str, object]] = [row | numbers, row | numbers]
     rows[1] |= {"precision": "bf16", "status": "deviates"}
+    rows.append(row | numbers | {"precision": "fp16", "overflows": 3})
     rows.append(row | {"precision": "amp", "status": "the process was killed"})
     (tmp_path / "parts.tsv").write_text("precisions\tfailed\t9\n")
     write_lines(tmp_path / "precisions.csv", rows)
     output = summary(tmp_path, monkeypatch, capsys)
-    expected = ["4e-06; 2e-05", "deviates: 4e-06; 2e-05", "the process was killed"]
+    fine = "4e-06; 2e-05"
+    expected = [fine, f"deviates: {fine}", f"{fine} (overflows: 3)", "the process was killed"]
     assert cells(output, "lr_drop_bart") == expected
 
 

@@ -1,11 +1,10 @@
-"""benchmarks/on_gpu.sh: what it refuses, its parts on a CPU, and parts that fail or take too long."""
+"""benchmarks/on_gpu.sh: what it refuses, its parts on a CPU, and parts that go wrong."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -101,14 +100,13 @@ def test_all_parts_run_on_a_cpu(tmp_path: Path) -> None:
         assert row["status"] == ("ok" if on_a_cpu else "not on a CPU")
         assert not on_a_cpu or 0 <= float(row["gradient_deviation"]) < 0.03
     assert " 0 passed, 0 failed, 0 error, " in result.stdout
-    assert "test_on_a_gpu[1---fp16-dtype1] SKIPPED" in (folder / "tests.log").read_text()
+    assert "test_on_a_gpu[--fp16-dtype1-1] SKIPPED" in (folder / "tests.log").read_text()
 
     steps = {
         (row["shape"], row["precision"], row["step"]): row for row in read(folder / "steps.csv")
     }
     assert len(steps) == 4 * 2 * 4 and {row["status"] for row in steps.values()} == {"ok"}
     ours, other = (float(steps["wmt", "bf16", step]["seconds"]) for step in ("R4", "R2"))
-    line = next(line for line in result.stdout.splitlines() if line.startswith("| wmt"))
     line = next(x for x in result.stdout.splitlines() if x.startswith("| wmt") and "bf16" in x)
     assert f" {ours / other:.2f} " in line
     assert [row["form"] for row in read(folder / "attention.csv")] == ["dense", "blockwise"]
@@ -145,14 +143,13 @@ def test_a_part_that_takes_too_long_is_ended_and_the_others_go_on(tmp_path: Path
     assert_ended(tmp_path / "record")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_part_too(tmp_path: Path, number: int) -> None:
+def test_a_signal_ends_the_part_too(tmp_path: Path) -> None:
     fake = environment(tmp_path, HANGING="benchmarks.precisions")
     command = [str(SCRIPT), "--device", "cpu", "--output", str(tmp_path / "out")]
     process = subprocess.Popen(command, env=fake, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "record").exists() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(number)
+    process.terminate()
     _, errors = process.communicate()
     assert process.returncode == 1 and "stopped" in errors and "benchmarks.gpu_summary" in errors
     assert parts(tmp_path / "out") == {"machine": "ok"}
