@@ -5,8 +5,8 @@
 The contenders of ``train_step``, one after the other: side by side on one card they would share
 its memory. Batches have the shape's ``gpu_max_tokens``, chosen for 80 GB. What fills those is R2:
 fairseq's R-Drop holds logits, logarithms, probabilities, both divergences and their gradients, of
-N target tokens in two passes some 8 float32 tensors of 2N x V at a time. Estimated GiB, with what
-the layers keep for the backward:
+N target tokens in two passes at most 8 float32 tensors of 2N x V at a time (measured on a CPU: six
+to seven). Estimated GiB, with what the layers keep for the backward:
 
     shape          N at most  V       8 * 2N * V * 4 bytes  layers
     multi30k       65,536     9,712   38                    6

@@ -31,7 +31,7 @@ def main() -> int:
     ratios = _ratios(_read(folder / "steps.csv"))
     for title, lines in (
         ("Largest relative deviation from the plain losses (terms; gradient)", deviations),
-        ("Updates that fill the GPU", ratios),
+        ("Updates of LR-Drop (R4) beside the others", ratios),
         ("Parts", _parts(folder)),
     ):
         if lines:

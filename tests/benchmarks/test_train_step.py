@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import contenders
+from benchmarks import contenders, train_step
 from benchmarks.contenders import CONTENDERS, PHASES, TrainStep
 from benchmarks.shapes import SHAPES, dictionary, make_batches
 from lrdrop_fairseq import attention
@@ -35,9 +36,10 @@ def loss_of(step: TrainStep) -> float:
     return float(loss)
 
 
+@pytest.mark.parametrize("size", ["max_tokens", "gpu_max_tokens"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_batches_are_fixed_and_full(name: str) -> None:
-    shape = SHAPES[name]
+def test_batches_are_fixed_and_full(name: str, size: str) -> None:
+    shape = replace(SHAPES[name], max_tokens=getattr(SHAPES[name], size))
     words = dictionary(shape.vocabulary)
     assert len(words) == shape.vocabulary
     first, second = make_batches(shape, words, 2), make_batches(shape, words, 2)
@@ -133,6 +135,20 @@ def test_the_trainer_leaves_the_peak_of_a_gpus_memory_alone(
     trainer = SimpleNamespace(cuda_env="of a GPU")
     monkeypatch.setattr(contenders, "Trainer", lambda *_: trainer)
     assert contenders.make_trainer(*[None] * 4).cuda_env is None
+
+
+@pytest.mark.parametrize(("flags", "expected"), [([], 7), (["--cpu"], 5)])
+def test_memory_of_a_gpu_needs_no_process_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str], expected: int
+) -> None:
+    worker = SimpleNamespace(
+        take_turn=lambda: None, result=lambda: (1.0, {}), peak=lambda: 7, stop=lambda: None
+    )
+    monkeypatch.setattr(train_step, "Worker", lambda *_: worker)
+    monkeypatch.setattr(train_step, "measure_allocated", lambda *_: 5)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    rows = train_step.measure("wmt", Namespace(contenders=["R0"], turns=1, flags=flags))
+    assert [(row.allocated, row.resident) for row in rows] == [(expected, 7)]
 
 
 def test_the_command_writes_a_table_and_a_csv(tmp_path: Path) -> None:
