@@ -1,8 +1,8 @@
-# make install | demo | bench | test | lint | clean; "make help" says what each does.
+# make install | demo | bench | gpu | test | lint | clean; "make help" says what each does.
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench test lint clean
+.PHONY: help install demo bench gpu test lint clean
 
 # What runs after the installation sees .venv first on PATH, as in an activated environment.
 ENV = env PATH="$(CURDIR)/.venv/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
@@ -11,6 +11,7 @@ help:
 	@echo 'make install   torch, fairseq and this package into .venv (scripts/install.sh)'
 	@echo 'make demo      train, translate and score on a corpus it makes itself'
 	@echo 'make bench     time and memory of a training step, beside plain training and R-Drop (long)'
+	@echo 'make gpu       the precisions, the tests and the times that need a GPU, in at most 10 minutes'
 	@echo 'make test      lint, types, shellcheck and the tests; installs what they need'
 	@echo 'make lint      the checks alone'
 	@echo 'make clean     remove caches and build products (not .venv, not results)'
@@ -27,6 +28,11 @@ bench:
 	scripts/install.sh
 	$(ENV) python -m benchmarks.train_step
 	$(ENV) python -m benchmarks.attention_layer
+
+# On a machine without network: the script itself, in an environment that has fairseq and pytest.
+gpu:
+	scripts/install.sh --dev
+	$(ENV) benchmarks/on_gpu.sh
 
 lint:
 	scripts/install.sh --dev

@@ -3,30 +3,35 @@
     python -m benchmarks.attention_layer [--length 256 ...] [--longest 16]
 
 One Transformer layer of BART-large's size (d 1024, FFN 4096, 16 heads) on one sentence in two
-passes: forward, attention term, backward. Every measurement is a process of its own. ``--longest
-GIB`` looks instead for the longest sentence that trains within that much memory.
+passes: forward, attention term, backward. On a CPU every measurement is a process of its own.
+``--longest GIB`` looks instead for the longest sentence that trains within that much memory.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import statistics
+import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import torch
 from fairseq.models.transformer import TransformerConfig
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
-from benchmarks.machine import EXACT, describe_machine, peak_bytes, resident_bytes
+from benchmarks.machine import (
+    EXACT,
+    bytes_in_use,
+    describe_machine,
+    peak_bytes,
+    resident_bytes,
+    start_over,
+)
+from benchmarks.processes import OUT_OF_MEMORY, KeptProcess, ProcessFailed, in_process
 from benchmarks.tables import print_lines, progress, write_lines
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.attention import ExposedAttention, Listener
@@ -39,48 +44,64 @@ FORMS = {"dense": float("inf"), "blockwise": 0}
 
 @dataclass
 class Measured:
+    """Of a step; ``status`` is "ok", or says why there are no seconds and peak bytes."""
+
     form: str
     length: int
-    seconds: float
-    peak: int
+    seconds: float | None
+    peak: int | None
+    status: str = "ok"
 
 
-def main() -> None:
+def main() -> int:
     args = _parse()
     machine = describe_machine()
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))
     if args.longest:
         limit = args.longest * 2**30
-        results = [find_longest(form, limit, args.most) for form in FORMS]
+        jobs = [partial(find_longest, form, limit, args.most) for form in FORMS]
     else:
-        results = [measure(form, length, args.repeat) for length in args.length for form in FORMS]
+        jobs = [partial(measure, form, T, args.repeat) for T in args.length for form in FORMS]
+    results: list[Measured] = []
+    with KeptProcess() as process:
+        for job in jobs:
+            results.append(job(process))
+            write_lines(args.csv, [_line(result) | machine for result in results])
     progress("")
     _print(results)
-    lines = [{"form": r.form, "length": r.length, "seconds": r.seconds, "peak_bytes": r.peak}
-             for r in results]  # fmt: skip
-    write_lines(args.csv, [line | machine for line in lines])
     print(f"written to {args.csv}")
+    return 0 if all(result.status in ("ok", OUT_OF_MEMORY) for result in results) else 1
 
 
-def measure(form: str, length: int, repeat: int) -> Measured:
-    """Median seconds and peak bytes of a step, each in a process of its own."""
+def measure(form: str, length: int, repeat: int, process: KeptProcess) -> Measured:
+    """Median seconds and peak bytes of a step.
+
+    On a CPU each in a process of its own; on a GPU, where torch counts the memory, in ``process``.
+    """
     progress(f"{form}, T = {length}")
-    seconds = in_process({}, _seconds, form, length, repeat)
-    return Measured(form, length, seconds, in_process(EXACT, _peak, form, length))
+    try:
+        if torch.cuda.is_available():
+            seconds, peak = process.run(_seconds_and_peak, form, length, repeat)
+        else:
+            seconds = in_process({}, _seconds, form, length, repeat)
+            peak = in_process(EXACT, _peak, form, length)
+    except ProcessFailed as problem:
+        return Measured(form, length, None, None, str(problem))
+    return Measured(form, length, seconds, peak)
 
 
-def find_longest(form: str, limit: float, most: int) -> Measured:
+def find_longest(form: str, limit: float, most: int, process: KeptProcess) -> Measured:
     """The longest sentence that trains below ``limit`` bytes, to a 1/16 of it, up to ``most``."""
     low, high = 256, 512
     while _fits(form, min(high, most), limit):
         if high >= most:
-            return measure(form, most, 1)
+            return measure(form, most, 1, process)
         low, high = high, 2 * high
     high = min(high, most)
     while high - low > low // 16:
         middle = (low + high) // 2
         low, high = (middle, high) if _fits(form, middle, limit) else (low, middle)
-    return measure(form, low, 1)
+    return measure(form, low, 1, process)
 
 
 def _fits(form: str, length: int, limit: float) -> bool:
@@ -89,11 +110,11 @@ def _fits(form: str, length: int, limit: float) -> bool:
     return peak is not None and peak <= limit
 
 
-def in_process(environment: dict[str, str], function: Callable[..., Any], *args: Any) -> Any:
-    """The result of a function in a process that ends with it; an error if it was killed."""
-    context = get_context("spawn")
-    with mock.patch.dict(os.environ, environment), ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(function, *args).result()
+def _seconds_and_peak(form: str, length: int, repeat: int) -> tuple[float, int]:
+    cuda = torch.cuda.is_available()
+    start_over(cuda)
+    before = bytes_in_use(cuda)
+    return _seconds(form, length, repeat), peak_bytes(before, cuda)
 
 
 def _seconds(form: str, length: int, repeat: int) -> float:
@@ -112,11 +133,11 @@ def _peak(form: str, length: int, limit: float | None = None) -> int | None:
         # An error, before the system has no memory left. Twice the limit, as not all is used.
         most = resident_bytes("VmSize") + int(2 * limit)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    before = resident_bytes("VmRSS")
+    before = bytes_in_use(torch.cuda.is_available())
     try:
         Step(form, length).run()
     except RuntimeError as error:
-        if "memory" not in str(error):
+        if limit is None or "memory" not in str(error):
             raise
         return None
     return peak_bytes(before, torch.cuda.is_available())
@@ -149,12 +170,18 @@ class Step:
             torch.cuda.synchronize()
 
 
+def _line(result: Measured) -> dict[str, object]:
+    line: dict[str, object] = {"form": result.form, "length": result.length}
+    return line | {"seconds": result.seconds, "peak_bytes": result.peak, "status": result.status}
+
+
 def _print(results: list[Measured]) -> None:
-    lines = [
-        {"form": r.form, "T": r.length, "seconds": f"{r.seconds:.3f}",
-         "peak GiB": f"{r.peak / 2**30:.2f}"}
-        for r in results
-    ]  # fmt: skip
+    lines = []
+    for r in results:
+        line = {"form": r.form, "T": str(r.length), "seconds": r.status, "peak GiB": ""}
+        if r.seconds is not None and r.peak is not None:
+            line |= {"seconds": f"{r.seconds:.3f}", "peak GiB": f"{r.peak / 2**30:.2f}"}
+        lines.append(line)
     print_lines(lines)
 
 
@@ -171,4 +198,4 @@ def _parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

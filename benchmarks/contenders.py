@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.translation import TranslationTask
 from fairseq.trainer import Trainer
 
-from benchmarks.machine import peak_bytes, resident_bytes
+from benchmarks.machine import bytes_in_use, peak_bytes, release
 from benchmarks.shapes import Shape, dictionary, make_batches
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as lr_drop
@@ -44,34 +42,56 @@ CONTENDERS = {
     "R4": _LR_DROP,
 }
 PHASES = ("forward", "losses", "backward", "optimizer")
+# fp16 starts with a loss scale that may be too large by as many factors of 2.
+MOST_OVERFLOWS = 30
 
 
 class TrainStep:
-    """One contender with a model, an optimizer and the fixed batches of its own."""
+    """One contender with a model, an optimizer and the fixed batches of its own.
+
+    Attributes:
+        overflows: updates that fairseq has skipped, because fp16 overflowed.
+    """
 
     def __init__(self, name: str, shape: Shape, n_batches: int, flags: list[str]) -> None:
-        self._patches = _plain_forms if name == "R3" else _no_patch
-        config = _config(shape, CONTENDERS[name].split() + flags)
+        self._patches = plain_forms if name == "R3" else _no_patch
+        self.overflows = 0
+        common = ["--task", "translation", "--max-tokens", str(shape.max_tokens), *shape.flags]
+        config = make_config([*common, *CONTENDERS[name].split(), *flags])
         words = dictionary(shape.vocabulary)
         batches = make_batches(shape, words, n_batches)
         self.batches = [_twice(batch) for batch in batches] if name == "R1" else batches
-        self._resident = resident_bytes("VmRSS")
+        self._cuda = torch.cuda.is_available() and not config.common.cpu
+        self._before = bytes_in_use(self._cuda)
         torch.manual_seed(1)
         task = TranslationTask(config.task, words, words)
         criterion = task.build_criterion(config.criterion)
         if name == "R1f":
             criterion.__class__ = _two_plain_passes()
-        self.trainer = Trainer(config, task, task.build_model(config.model), criterion)
-        self._cuda = self.trainer.cuda
+        self.trainer = make_trainer(config, task, task.build_model(config.model), criterion)
 
     def run(self, batch: int) -> float:
-        """Seconds of one update on a batch, up to the end of its work on the device."""
-        self._wait()
-        start = time.perf_counter()
-        with self._patches():
-            self.trainer.train_step([self.batches[batch]])
-        self._wait()
-        return time.perf_counter() - start
+        """Seconds of one update on a batch, up to the end of its work on the device.
+
+        One that overflows is tried again, with the smaller loss scale that fairseq then takes; it
+        has no optimizer step and does not count.
+
+        Raises:
+            RuntimeError: every try overflowed, or memory ran out.
+        """
+        updates = self.trainer.get_num_updates()
+        for _ in range(MOST_OVERFLOWS):
+            self._wait()
+            start = time.perf_counter()
+            with self._patches():
+                # Without raise_oom, fairseq skips a batch that is too large for the memory.
+                self.trainer.train_step([self.batches[batch]], raise_oom=True)
+            self._wait()
+            seconds = time.perf_counter() - start
+            if self.trainer.get_num_updates() > updates:
+                return seconds
+            self.overflows += 1
+        raise RuntimeError(f"{MOST_OVERFLOWS} updates one after the other have overflowed")
 
     def run_phases(self, batch: int) -> dict[str, float]:
         """Seconds of each of ``PHASES`` in one update.
@@ -102,7 +122,7 @@ class TrainStep:
         self._wait()
         previous = time.perf_counter()
         with mock.patch.object(trainer.optimizer, "backward", backward), self._patches():
-            trainer.train_step([self.batches[batch]])
+            trainer.train_step([self.batches[batch]], raise_oom=True)
         mark("optimizer")()
         for handle in handles:
             handle.remove()
@@ -113,24 +133,35 @@ class TrainStep:
 
     def rest(self) -> None:
         """Give freed memory back to the system, so that all contenders fit side by side."""
-        if not self._cuda and sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)
+        if not self._cuda:
+            release()
 
     def peak(self) -> int:
         """Highest memory in use so far: model, optimizer and all that a step needs, in bytes."""
-        return peak_bytes(self._resident, self._cuda)
+        return peak_bytes(self._before, self._cuda)
 
     def _wait(self) -> None:
         if self._cuda:
             torch.cuda.synchronize()
 
 
-def _config(shape: Shape, flags: list[str]) -> FairseqConfig:
-    common = ["data-is-made-here", "--task", "translation", "--max-tokens", str(shape.max_tokens)]
-    common += "--optimizer adam --lr 1e-4 --lr-scheduler fixed --log-format none".split()
-    common += [*shape.flags, *flags]
-    args = options.parse_args_and_arch(options.get_training_parser(), common)
+def make_config(flags: list[str]) -> FairseqConfig:
+    """Of a training with these flags of fairseq-train, task and criterion among them."""
+    common = ["data-is-made-here", *"--optimizer adam --lr 1e-4 --lr-scheduler fixed".split()]
+    # In this process alone, however many GPUs it sees.
+    common += ["--log-format", "none", "--distributed-world-size", "1"]
+    args = options.parse_args_and_arch(options.get_training_parser(), [*common, *flags])
     return convert_namespace_to_omegaconf(args)
+
+
+def make_trainer(config: FairseqConfig, task: Any, model: Any, criterion: Any) -> Trainer:
+    """fairseq's trainer, except that it leaves the peak memory and the disk alone."""
+    trainer = Trainer(config, task, model, criterion)
+    # With it, fairseq logs the free memory after each update, and resets torch's peak for that.
+    trainer.cuda_env = None
+    # When an update fails, fairseq writes the model into the current folder, as crash.pt.
+    trainer.save_checkpoint = lambda *_: None
+    return trainer
 
 
 def _twice(batch: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +183,7 @@ def _two_plain_passes() -> type:
 
 
 @contextmanager
-def _plain_forms() -> Iterator[None]:
+def plain_forms() -> Iterator[None]:
     """Let LR-Drop compute its losses as their formulas read."""
     with (
         mock.patch.object(lr_drop, "output_projection", lambda model: None),

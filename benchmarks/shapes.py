@@ -22,6 +22,7 @@ class Shape:
         spread: standard deviation of the logarithm of the lengths.
         own_spread: the part of it in which the target's length does not follow the source's.
         max_tokens: of a batch, padding included, as fairseq's ``--max-tokens``.
+        gpu_max_tokens: of a batch that fills a GPU of 80 GB, see ``gpu_steps``.
     """
 
     flags: tuple[str, ...]
@@ -31,6 +32,7 @@ class Shape:
     spread: float
     own_spread: float
     max_tokens: int
+    gpu_max_tokens: int
 
 
 # Of the corpus that the batches come from, about that of Multi30k.
@@ -53,6 +55,7 @@ SHAPES = {
         spread=0.35,
         own_spread=0.15,
         max_tokens=4096,
+        gpu_max_tokens=65_536,
     ),
     # 6+6 layers, d 512, FFN 1024
     "iwslt": Shape(
@@ -63,6 +66,7 @@ SHAPES = {
         spread=0.5,
         own_spread=0.15,
         max_tokens=4096,
+        gpu_max_tokens=32_768,
     ),
     # Transformer-base: 6+6 layers, d 512, FFN 2048
     "wmt": Shape(
@@ -73,6 +77,7 @@ SHAPES = {
         spread=0.5,
         own_spread=0.15,
         max_tokens=4096,
+        gpu_max_tokens=16_384,
     ),
     # 2+2 of BART-large's 12+12 layers, d 1024, FFN 4096; articles cut at 1,024 tokens
     "summarization": Shape(
@@ -83,6 +88,7 @@ SHAPES = {
         spread=0.0,
         own_spread=0.2,
         max_tokens=2048,
+        gpu_max_tokens=32_768,
     ),
 }
 

@@ -69,11 +69,12 @@ def write_csv(path: Path, rows: list[Row], machine: dict[str, str]) -> None:
 
 
 def write_lines(path: Path, lines: Sequence[Mapping[str, object]]) -> None:
-    """A CSV with the keys of the lines as its header; complete or not there."""
+    """A CSV with the keys of all lines as its header; complete or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".tmp")
     with open(aside, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]))
+        keys = dict.fromkeys(key for line in lines for key in line)
+        writer = csv.DictWriter(file, fieldnames=list(keys), restval="")
         writer.writeheader()
         writer.writerows(lines)
     os.replace(aside, path)

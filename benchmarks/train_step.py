@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import torch
+
 from benchmarks.contenders import CONTENDERS, TrainStep
 from benchmarks.machine import EXACT, describe_machine
 from benchmarks.shapes import SHAPES, Shape
@@ -42,7 +44,10 @@ def main() -> None:
 
 
 def measure(shape: str, args: argparse.Namespace) -> list[Row]:
-    """Run all contenders on one shape, taking turns; then each once more for its memory."""
+    """Run all contenders on one shape, taking turns.
+
+    On a CPU then each once more for its memory; torch counts that of a GPU exactly as it is.
+    """
     workers = {name: Worker(name, shape, args) for name in args.contenders}
     try:
         for turn in range(args.turns):
@@ -50,15 +55,17 @@ def measure(shape: str, args: argparse.Namespace) -> list[Row]:
                 progress(f"{shape}: turn {turn + 1} of {args.turns}, {name}")
                 worker.take_turn()
         timings = {name: worker.result() for name, worker in workers.items()}
-        resident = {name: worker.peak() for name, worker in workers.items()}
+        taken = {name: worker.peak() for name, worker in workers.items()}
     finally:
         for worker in workers.values():
             worker.stop()
     rows = []
     for name, (seconds, phases) in timings.items():
-        progress(f"{shape}: memory of {name}")
-        allocated = measure_allocated(name, shape, args)
-        rows.append(Row(shape, name, seconds, allocated, resident[name], phases))
+        allocated = taken[name]
+        if not torch.cuda.is_available() or "--cpu" in args.flags:
+            progress(f"{shape}: memory of {name}")
+            allocated = measure_allocated(name, shape, args)
+        rows.append(Row(shape, name, seconds, allocated, taken[name], phases))
     progress("")
     return rows
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from benchmarks import attention_layer
-from benchmarks.attention_layer import Measured, Step, find_longest, in_process
+from benchmarks.attention_layer import Measured, Step, find_longest
+from benchmarks.processes import OUT_OF_MEMORY, KeptProcess, ProcessFailed
 
 
 @pytest.mark.parametrize("longest", [256, 700, 1500, 4000, 5000])
@@ -16,8 +20,9 @@ from benchmarks.attention_layer import Measured, Step, find_longest, in_process
 def test_the_longest_is_found(monkeypatch: pytest.MonkeyPatch, longest: int, most: int) -> None:
     """To a 1/16 of it, and never one that does not fit or is longer than asked for."""
     monkeypatch.setattr(attention_layer, "_fits", lambda form, length, limit: length <= longest)
-    monkeypatch.setattr(attention_layer, "measure", lambda f, t, repeat: Measured(f, t, 1.0, 1))
-    found, expected = find_longest("dense", 1.0, most).length, min(longest, most)
+    monkeypatch.setattr(attention_layer, "measure", lambda f, t, *_: Measured(f, t, 1.0, 1))
+    found = find_longest("dense", 1.0, most, KeptProcess()).length
+    expected = min(longest, most)
     assert expected * 15 / 16 <= found <= expected
 
 
@@ -30,15 +35,36 @@ def test_both_forms_do_the_same_work() -> None:
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
-def killed() -> Any:
-    import os
-    import signal
+def test_what_does_not_fit_is_a_line_and_no_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others are measured, and it is no fault; another error is one."""
+    problems = {("dense", 64): OUT_OF_MEMORY, ("blockwise", 64): "", ("dense", 32): "ValueError: x"}
 
-    os.kill(os.getpid(), signal.SIGKILL)
+    def run(_: Any, function: Any, form: str, length: int, *more: int) -> Any:
+        if problems.get((form, length)):
+            raise ProcessFailed(problems[form, length])
+        return 2**30 if function is attention_layer._peak else 0.5
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(attention_layer, "in_process", run)
+    path = tmp_path / "layer.csv"
+    command = ["attention_layer", "--csv", str(path), "--length"]
+    monkeypatch.setattr(sys, "argv", [*command, "64"])
+    assert attention_layer.main() == 0
+    monkeypatch.setattr(sys, "argv", [*command, "32", "64"])
+    assert attention_layer.main() == 1
+    with open(path, newline="") as file:
+        rows = [(r["form"], r["length"], r["seconds"], r["status"]) for r in csv.DictReader(file)]
+    assert rows == [
+        ("dense", "32", "", "ValueError: x"), ("blockwise", "32", "0.5", "ok"),
+        ("dense", "64", "", OUT_OF_MEMORY), ("blockwise", "64", "0.5", "ok"),
+    ]  # fmt: skip
+    assert "| dense     | 64  | out of memory |" in capsys.readouterr().out
 
 
-def test_a_killed_process_is_an_error_and_no_wait() -> None:
-    from concurrent.futures.process import BrokenProcessPool
-
-    with pytest.raises(BrokenProcessPool):
-        in_process({}, killed)
+def test_a_process_that_is_kept_measures_as_on_a_gpu() -> None:
+    with KeptProcess() as process:
+        for length in (32, 64):
+            seconds, peak = process.run(attention_layer._seconds_and_peak, "dense", length, 1)
+            assert seconds > 0 and peak > 0

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import contenders, train_step
 from benchmarks.contenders import CONTENDERS, PHASES, TrainStep
 from benchmarks.shapes import SHAPES, dictionary, make_batches
 from lrdrop_fairseq import attention
@@ -33,9 +36,10 @@ def loss_of(step: TrainStep) -> float:
     return float(loss)
 
 
+@pytest.mark.parametrize("size", ["max_tokens", "gpu_max_tokens"])
 @pytest.mark.parametrize("name", SHAPES)
-def test_batches_are_fixed_and_full(name: str) -> None:
-    shape = SHAPES[name]
+def test_batches_are_fixed_and_full(name: str, size: str) -> None:
+    shape = replace(SHAPES[name], max_tokens=getattr(SHAPES[name], size))
     words = dictionary(shape.vocabulary)
     assert len(words) == shape.vocabulary
     first, second = make_batches(shape, words, 2), make_batches(shape, words, 2)
@@ -86,6 +90,65 @@ def test_an_update_is_an_update_and_its_phases_add_up() -> None:
     assert any(not torch.equal(a, b) for a, b in zip(before, step.trainer.model.parameters()))
     phases = step.run_phases(1)
     assert tuple(phases) == PHASES and all(value > 0 for value in phases.values())
+
+
+def test_an_update_that_overflows_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fairseq skips it, and halves the loss scale."""
+    # Where it overflows, fairseq puts a zero on the GPU without asking whether there is one.
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
+    step = contender("R0", "--memory-efficient-fp16", f"--fp16-init-scale={2**20}")
+    tries: list[Any] = []
+    original = step.trainer.train_step
+    monkeypatch.setattr(
+        step.trainer, "train_step", lambda *a, **k: tries.append(original(*a, **k)) or tries[-1]
+    )
+    step.run(0)
+    assert step.trainer.get_num_updates() == 1
+    assert step.overflows == len(tries) - 1 > 0 and tries[:-1] == [None] * step.overflows
+    assert step.trainer.optimizer.scaler.loss_scale == 2**20 / 2**step.overflows
+    monkeypatch.setattr(step.trainer, "train_step", lambda *a, **k: None)
+    with pytest.raises(RuntimeError, match="30 updates .* overflowed"):
+        step.run(0)
+
+
+@pytest.mark.parametrize("text", ["CUDA out of memory", "something else"])
+def test_an_update_that_fails_is_an_error_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    """fairseq would skip a batch that is too large, and write the model after another error."""
+    monkeypatch.chdir(tmp_path)
+    step = contender("R4")
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError(text) if "memory" in text else ValueError(text)
+
+    step.trainer.criterion.register_forward_pre_hook(fail)
+    with pytest.raises((RuntimeError, ValueError), match=text):
+        step.run(0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_trainer_leaves_the_peak_of_a_gpus_memory_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With an environment of CUDA, fairseq resets it after each update."""
+    trainer = SimpleNamespace(cuda_env="of a GPU")
+    monkeypatch.setattr(contenders, "Trainer", lambda *_: trainer)
+    assert contenders.make_trainer(*[None] * 4).cuda_env is None
+
+
+@pytest.mark.parametrize(("flags", "expected"), [([], 7), (["--cpu"], 5)])
+def test_memory_of_a_gpu_needs_no_process_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, flags: list[str], expected: int
+) -> None:
+    worker = SimpleNamespace(
+        take_turn=lambda: None, result=lambda: (1.0, {}), peak=lambda: 7, stop=lambda: None
+    )
+    monkeypatch.setattr(train_step, "Worker", lambda *_: worker)
+    monkeypatch.setattr(train_step, "measure_allocated", lambda *_: 5)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    rows = train_step.measure("wmt", Namespace(contenders=["R0"], turns=1, flags=flags))
+    assert [(row.allocated, row.resident) for row in rows] == [(expected, 7)]
 
 
 def test_the_command_writes_a_table_and_a_csv(tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""The check of all precisions finds what it is there to find."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+
+from benchmarks.architectures import ARCHITECTURES, SMOKE
+from benchmarks.contenders import plain_forms
+from benchmarks.precisions import PRECISIONS, compare, update
+from lrdrop_fairseq import attention
+from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as criterion
+
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the flags are those of a CPU")
+
+
+def changed(function: Any, factor: float, part: str = "objective") -> Any:
+    """The function with its result, or this part of it, times ``factor``."""
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if isinstance(result, tuple):
+            return result._replace(**{part: getattr(result, part) * factor})
+        return result * factor
+
+    return wrapper
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_both_paths_of_attention_are_taken(architecture: str) -> None:
+    """Maps that are formed, and long ones that are not: in the plain forms all of them are."""
+    trainer, batches = ARCHITECTURES[architecture](architecture, SMOKE, [])
+    widths = [batch["net_input"]["src_tokens"].size(1) for batch in batches]
+    assert widths[0] ** 2 < attention.LARGEST_MAP < widths[1] ** 2
+    called: list[Any] = []
+    original = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(*args: Any, **options: Any) -> Any:
+        called.append(args[0].shape)
+        return original(*args, **options)
+
+    with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", watched):
+        trainer.train_step(batches)
+        modules = len(called)
+        with plain_forms():
+            trainer.train_step(batches)
+    assert modules == len(called) > 0
+
+
+@without_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    ("owner", "name", "deviating"),
+    [
+        (criterion, "chunked_output_terms", ["loss", "gradient"]),
+        (attention, "attention_probabilities", []),
+    ],
+)
+def test_what_deviates_is_found(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, deviating: list[str], precision: str
+) -> None:
+    """A loss that LR-Drop's own form has 4 % too large, not one that both forms have."""
+    factor = 1.04 if deviating else 1.0
+    monkeypatch.setattr(owner, name, changed(getattr(owner, name), factor))
+    row = compare("lr_drop_transformer", precision, SMOKE)
+    assert row["status"] == ("deviates" if deviating else "ok")
+    limits = PRECISIONS[precision]
+    for key in ("loss", "task", "hidden", "attention", "output", "gradient"):
+        limit = limits.gradient_limit if key == "gradient" else limits.term_limit
+        assert (row[f"{key}_deviation"] > limit) == (key in deviating), key
+
+
+@without_gpu
+@pytest.mark.parametrize("flag", ["hidden", "attention", "output"])
+def test_a_term_that_is_missing_is_an_error(flag: str) -> None:
+    with pytest.raises(RuntimeError, match=f"the {flag} term is 0"):
+        update("lr_drop_roberta", SMOKE, [f"--lr-drop-{flag}-weight=0"], plain_forms)
+
+
+@without_gpu
+def test_what_is_not_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "chunked_output_terms"
+    monkeypatch.setattr(criterion, name, changed(getattr(criterion, name), float("inf"), "nll"))
+    with pytest.raises(RuntimeError, match="the task term is inf"):
+        compare("lr_drop_transformer", "fp32", SMOKE)
+
+
+def test_gradients_are_those_of_the_optimizers_step() -> None:
+    """In half precision they are scaled until then: as large as in float32, but for rounding."""
+    norms = [
+        update("lr_drop_bart", SMOKE, flags, plain_forms).gradient.norm()
+        for flags in (["--cpu"], ["--cpu", "--memory-efficient-fp16", "--fp16-init-scale=64"])
+    ]
+    assert norms[1] == pytest.approx(float(norms[0]), rel=0.02)
