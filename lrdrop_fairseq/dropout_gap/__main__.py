@@ -10,6 +10,7 @@ other one. Works for translation, summarization and sentence models, trained wit
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,21 +39,28 @@ def gap_of(checkpoint: Path, data: Path, subset: str, max_tokens: int) -> list[G
     """The gap of one checkpoint on a subset of a data directory; GapError if it has none."""
     if not checkpoint.is_file():
         raise GapError(f"{checkpoint}: no such checkpoint")
-    overrides = {"data": str(data)}
-    models, _, task = checkpoint_utils.load_model_ensemble_and_task(
-        [str(checkpoint)], arg_overrides=overrides
-    )
+    if not data.is_dir():
+        raise GapError(f"{data}: no such data directory")
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
+            [str(checkpoint)], arg_overrides={"data": str(data)}
+        )
+        task.load_dataset(subset)
+    except Exception as error:  # whatever fairseq and torch make of files that do not fit
+        reason = str(error).partition("\n\t")[2] or str(error)
+        raise GapError(
+            f"{checkpoint} cannot be measured on subset {subset} of {data}: was it trained on data "
+            f"with this dictionary? ({reason.splitlines()[0] if reason else type(error).__name__})"
+        ) from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = models[0].to(device).float()
-    head = None
-    if getattr(task, "label_dictionary", None) is not None:
-        head = task.cfg.classification_head_name
+    labels = getattr(task, "label_dictionary", None)
+    head = None if labels is None else task.cfg.classification_head_name
+    samples = _batches(task, model, subset, max_tokens, device)
     try:
-        task.load_dataset(subset)
-        samples = _batches(task, model, subset, max_tokens, device)
         return measure(expose(model), samples, task.source_dictionary.pad(), head)
-    except (FileNotFoundError, ValueError) as error:
-        raise GapError(f"{checkpoint}, subset {subset} of {data}: {error}") from error
+    except ValueError as error:
+        raise GapError(f"{checkpoint}: {error}") from error
 
 
 def _batches(
@@ -106,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a PNG beside the table")
     options = parser.parse_args(arguments)
     paths = list(dict.fromkeys(options.checkpoints))
+    logging.getLogger().setLevel(logging.WARNING)  # something that fairseq imports asks for DEBUG
     try:
         gaps = []
         for path in paths:
