@@ -30,7 +30,9 @@ _NO_TERMS = "--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0 --lr-drop-ou
 CONTENDERS = {
     # plain cross entropy
     "R0": f"--criterion label_smoothed_cross_entropy {_SMOOTHING}",
-    # the same, the batch twice
+    # LR-Drop before its start: one pass, chunked output loss
+    "R0f": f"{_LR_DROP} --lr-drop-start 1000000000",
+    # plain, the batch twice
     "R1": f"--criterion label_smoothed_cross_entropy {_SMOOTHING}",
     # plain, two passes, chunked output loss
     "R1f": f"{_LR_DROP} {_NO_TERMS}",

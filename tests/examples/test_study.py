@@ -85,6 +85,13 @@ def test_cells_are_data_times_seeds_times_methods(tmp_path: Path) -> None:
     assert "no terms" in study.settings(study.cells[0])
 
 
+@pytest.mark.parametrize("path", sorted(STUDY.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studies_of_the_project_can_be_read(path: Path) -> None:
+    study = studies.read_study(path, ROOT)
+    assert {"plain", "rdrop", "lrdrop"} == {cell.method.family for cell in study.cells}
+    assert all(cell.data.text.parent == ROOT / "data" for cell in study.cells)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -182,7 +189,7 @@ def test_tables_grow(tmp_path: Path) -> None:
 
 def row(method: str, family: str, seed: int, scores: tuple[float, float], **more: str) -> Any:
     return {
-        "data": "d", "method": method, "family": family, "seed": str(seed), "stopped": "",
+        "data": "d", "method": method, "family": family, "seed": str(seed), "stopped": "", "variant": "",
         "best validation nll": "2.5", "seconds": "100", "checkpoint seconds": "90",
         "seconds per update": "0.1", "peak MiB": "7", "machine": "M", "workers": "2",
         "checkpoint": "best", "sacreBLEU signature": "S", "valid sacreBLEU": "1",
@@ -211,6 +218,16 @@ def test_summary_by_hand() -> None:
     assert cells[4:7] == ["13.50 ± 2.12", "15.50 ± 2.12", "+3.50 (p 0.090, n 2)"]
     assert cells[7] == "0.010 0.200; 0.030"
     assert "sacreBLEU: `S`" in text and "M (2 side by side)" in text
+
+
+def test_a_wider_model_is_compared_with_its_own_baseline() -> None:
+    rows = [
+        row("plain", "plain", 1, (8, 12)),
+        row("wide", "plain", 1, (10, 14), variant="--wide"),
+        row("LR-Drop-wide", "lrdrop", 1, (11, 14), variant="--wide"),
+    ]
+    line = next(x for x in summary.summarize(rows, []).splitlines() if x.startswith("| LR-Drop"))
+    assert line.split("|")[7].strip() == "+0.50"
 
 
 def test_equal_wall_clock_takes_the_best_checkpoint_that_was_there_in_time() -> None:

@@ -41,13 +41,11 @@ def compare(evaluations: Sequence[Evaluation], known: Sequence[Row]) -> list[Row
 
 
 def _opposed(baseline: Evaluation, system: Evaluation) -> bool:
-    """Plain training is compared with R-Drop and LR-Drop, R-Drop with LR-Drop."""
+    """Plain training is compared with R-Drop and LR-Drop, R-Drop with LR-Drop; of one model."""
     order = {"plain": 0, "rdrop": 1, "lrdrop": 2}
-    families = [order[evaluation.cell.method.family] for evaluation in (baseline, system)]
-    same = (baseline.cell.data.name, baseline.cell.seed) == (
-        system.cell.data.name, system.cell.seed
-    )  # fmt: skip
-    return same and families[0] < families[1]
+    cells = baseline.cell, system.cell
+    same = len({(c.data.name, c.seed, c.method.plain_flags) for c in cells}) == 1
+    return same and order[cells[0].method.family] < order[cells[1].method.family]
 
 
 def _row(baseline: Evaluation, system: Evaluation, subset: str) -> Row:

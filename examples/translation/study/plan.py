@@ -48,25 +48,14 @@ def _plain_updates(cell: Cell) -> int:
 
 def _same_beginning(cell: Cell) -> tuple[str, int, tuple[str, ...]]:
     """What two cells have in common whose plain updates are the same."""
-    return cell.data.name, cell.seed, _plain_flags(cell.method.flags)
-
-
-def _plain_flags(flags: Sequence[str]) -> tuple[str, ...]:
-    """The flags that matter before the terms act: all but those of the terms."""
-    kept, skip = [], False
-    for word in flags:
-        own = word.startswith("--lr-drop-")
-        if not own and not (skip and not word.startswith("--")):
-            kept.append(word)
-        skip = own and "=" not in word
-    return tuple(kept)
+    return cell.data.name, cell.seed, cell.method.plain_flags
 
 
 def _beginning(
     place: Place, cell: Cell, start: int, before: Training | None, prepared: Job
 ) -> Training:
     """The plain updates up to ``start``, going on from the beginning ``before``."""
-    flags = _plain_flags(cell.method.flags)
+    flags = cell.method.plain_flags
     suffix = "".join(c if c.isalnum() else "_" for c in "".join(flags))
     plain = Method(f"plain{start}{suffix}", start=start, updates=start, flags=flags)
     begun = replace(cell, method=plain)

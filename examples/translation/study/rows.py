@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
     row = key(evaluation) | {
         "direction": direction,
         "family": cell.method.family,
+        "variant": shlex.join(cell.method.plain_flags),
         "settings": evaluation.place.study.settings(cell),
         "stopped": "" if evaluation.training.complete() else "early",
         "updates": str(log.updates),

@@ -65,6 +65,17 @@ class Method:
             return "lrdrop"
         return "rdrop" if self.output > 0 else "plain"
 
+    @property
+    def plain_flags(self) -> tuple[str, ...]:
+        """The flags that matter before the terms act: all but those of the terms."""
+        kept, skip = [], False
+        for word in self.flags:
+            own = word.startswith("--lr-drop-")
+            if not own and not (skip and not word.startswith("--")):
+                kept.append(word)
+            skip = own and "=" not in word
+        return tuple(kept)
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -73,8 +73,6 @@ def difference(rows: Sequence[Row], baseline: Sequence[Row]) -> str:
 def _methods(rows: Sequence[Row], comparisons: Sequence[Row]) -> str:
     name = metric(rows[0])
     methods = by_method(rows)
-    baselines = {family: found for family in ("plain", "rdrop")
-                 if (found := _first(methods, family))}  # fmt: skip
     lines = []
     for method, cells in methods.items():
         line = {
@@ -84,8 +82,8 @@ def _methods(rows: Sequence[Row], comparisons: Sequence[Row]) -> str:
         line["valid nll"] = spread([float(r["best validation nll"]) for r in cells], 3)
         for column in [f"valid {name}", *test_columns(rows, name)]:
             line[column] = spread([float(row[column]) for row in cells if row[column]])
-        for family, baseline in baselines.items():
-            label = {"plain": "plain", "rdrop": "R-Drop"}[family]
+        for family, label in (("plain", "plain"), ("rdrop", "R-Drop")):
+            baseline = _baseline(methods, family, cells)
             line[f"− {label}"] = difference(cells, baseline)
             line[f"bootstrap p to {label}"] = _bootstrap(comparisons, method, baseline)
         line["seconds"] = spread([float(row["seconds"]) for row in cells], 0)
@@ -97,15 +95,21 @@ def _methods(rows: Sequence[Row], comparisons: Sequence[Row]) -> str:
     return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
 
 
-def _first(methods: dict[str, list[Row]], family: str) -> list[Row] | None:
-    return next((cells for cells in methods.values() if cells[0]["family"] == family), None)
+def _baseline(methods: dict[str, list[Row]], family: str, cells: Sequence[Row]) -> list[Row]:
+    """The first method of a family with the same model and schedule; none if there is none."""
+    found = (
+        others
+        for others in methods.values()
+        if (others[0]["family"], others[0]["variant"]) == (family, cells[0]["variant"])
+    )
+    return next(found, [])
 
 
 def _bootstrap(comparisons: Sequence[Row], method: str, baseline: Sequence[Row]) -> str:
     """p of BLEU of each seed, test sets after each other."""
     found: dict[str, list[str]] = {}
     for row in comparisons:
-        if row["method"] == method and row["baseline"] == baseline[0]["method"]:
+        if baseline and (row["method"], row["baseline"]) == (method, baseline[0]["method"]):
             found.setdefault(row["seed"], []).append(f"{float(row['p BLEU']):.3f}")
     return "; ".join(" ".join(values) for values in found.values())
 
@@ -137,7 +141,8 @@ def _clock(rows: Sequence[Row]) -> str:
 def _best_in_time(rows: Sequence[Row], cell: Row, family: str) -> Row | None:
     """Of a family's cells with the same seed: the best by validation loss, reached in the time."""
     limit = float(cell["seconds"])
-    found = [row for row in rows if row["family"] == family and row["seed"] == cell["seed"]
+    wanted = (family, cell["variant"], cell["seed"])
+    found = [row for row in rows if (row["family"], row["variant"], row["seed"]) == wanted
              and float(row["checkpoint seconds"]) <= limit]  # fmt: skip
     return min(found, key=lambda row: float(row["best validation nll"]), default=None)
 
@@ -145,14 +150,13 @@ def _best_in_time(rows: Sequence[Row], cell: Row, family: str) -> Row | None:
 def _together(results: Sequence[Row]) -> str:
     """Differences over all data sets and seeds."""
     methods = by_method(results)
-    plain, rdrop = _first(methods, "plain"), _first(methods, "rdrop")
     lines = [
         {
             "method": method,
             "trainings": str(len(cells)),
             "mean test score": f"{statistics.fmean(mean_score(row) for row in cells):.2f}",
-            "− plain": difference(cells, plain) if plain else "",
-            "− R-Drop": difference(cells, rdrop) if rdrop else "",
+            "− plain": difference(cells, _baseline(methods, "plain", cells)),
+            "− R-Drop": difference(cells, _baseline(methods, "rdrop", cells)),
         }
         for method, cells in methods.items()
     ]
