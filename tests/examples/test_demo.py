@@ -277,19 +277,21 @@ def test_malformed_word_list_names_the_line(tmp_path: Path, line: str, message: 
         readers.read_nouns(tmp_path / "nouns.tsv")
 
 
-def record(kind: str, **values: str) -> str:
-    return f"2024-01-01 00:00:00 | INFO | {kind} | {json.dumps(values)}"
+def record(kind: str, second: int, **values: str) -> str:
+    at = f"{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}"
+    return f"2024-01-01 {at} | INFO | {kind} | {json.dumps(values)}"
 
 
 TERMS = {"hidden_loss": "0.07", "attention_loss": "0.002", "output_loss": "0.08"}
 LOG = [
     "2024-01-01 00:00:00 | INFO | fairseq_cli.train | num. shared model params: 1,234 (num. ...)",
-    record("train_inner", num_updates="10", ups="4", wall="9", **TERMS),
-    record("train_inner", num_updates="20", ups="5", wall="19", **TERMS),
-    record("valid", valid_num_updates="20", valid_nll_loss="3.5"),
-    record("train_inner", num_updates="30", ups="2", wall="39", **TERMS),
-    record("valid", valid_num_updates="30", valid_nll_loss="3.25"),
-    record("train", train_num_updates="30", train_wall="61"),
+    "2024-01-01 00:00:01 | INFO | fairseq_cli.train | Start iterating over samples",
+    record("train_inner", 10, num_updates="10", ups="4", **TERMS),
+    record("train_inner", 20, num_updates="20", ups="5", **TERMS),
+    record("valid", 20, valid_num_updates="20", valid_nll_loss="3.5"),
+    record("train_inner", 40, num_updates="30", ups="2", **TERMS),
+    record("valid", 41, valid_num_updates="30", valid_nll_loss="3.25"),
+    record("train", 62, train_num_updates="30"),
 ]
 
 
@@ -300,8 +302,8 @@ def write_log(path: Path, lines: list[str]) -> Path:
 
 
 def test_training_log(tmp_path: Path) -> None:
-    """Median of 4, 5 and 2 updates a second: 0.25 s; after a resume the later record counts."""
-    again = [record("valid", valid_num_updates="30", valid_nll_loss="3")]
+    """Median of 4, 5 and 2 updates a second: 0.25 s; 61 s since it began."""
+    again = [record("valid", 41, valid_num_updates="30", valid_nll_loss="3")]
     log = training_log.read_log(write_log(tmp_path / "train.log", LOG[:-1] + again + LOG[-1:]))
     assert log.validation == {20: 3.5, 30: 3.0}
     assert log.terms["output_loss"] == {10: 0.08, 20: 0.08, 30: 0.08}
@@ -310,26 +312,43 @@ def test_training_log(tmp_path: Path) -> None:
     assert log.seconds == 61
     assert (log.seconds_at(20), log.seconds_at(25), log.seconds_per_update_from(20)) == (
         19,
-        29,
+        40,
         0.5,
     )
 
 
 def test_training_log_of_a_stopped_training(tmp_path: Path) -> None:
-    """No record of a finished epoch: the clock of the last update counts. A GPU's memory, too."""
+    """No record of a finished epoch: its last line counts. A GPU's memory, too."""
     gpu = "2024-01-01 00:00:00 | INFO | fairseq.utils | rank   0: total memory = 79.000 GB ; name"
-    free = record("train_inner", num_updates="40", ups="2", wall="44", gb_free="77.5")
+    free = record("train_inner", 45, num_updates="40", ups="2", gb_free="77.5")
     log = training_log.read_log(write_log(tmp_path / "l", [gpu, *LOG[:-1], free]), finished=False)
     assert (log.seconds, log.updates, log.gpu_peak_mib) == (44, 40, 1536)
+
+
+def test_training_log_of_a_resumed_training(tmp_path: Path) -> None:
+    """From update 20, whose checkpoint was there after 19 s; what came after it is forgotten, and
+    the break of an hour and the start of the process do not count."""
+    resumed = [
+        "2024-01-01 01:00:00 | INFO | fairseq_cli.train | num. shared model params: 1,234 (...)",
+        "2024-01-01 01:00:05 | INFO | fairseq.trainer | Loaded checkpoint x (epoch 1 @ 20 updates)",
+        "2024-01-01 01:00:10 | INFO | fairseq_cli.train | Start iterating over samples",
+        record("train_inner", 3620, num_updates="28", ups="1"),
+        "2024-01-01 01:00:25 | INFO | fairseq_cli.train | Start iterating over samples",
+        record("train", 3630, train_num_updates="28"),
+    ]
+    log = training_log.read_log(write_log(tmp_path / "l", LOG[:-1] + resumed))
+    assert (log.seconds, log.seconds_at(28)) == (19 + 20, 19 + 20)
+    assert log.validation == {20: 3.5} and log.updates == 28
+    assert log.terms["output_loss"] == {10: 0.08, 20: 0.08}
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (LOG[:3], "validation records, the record of a finished epoch missing"),
+        (LOG[:4], "validation records, the record of a finished epoch missing"),
         (LOG[1:], "the number of parameters missing"),
-        ([*LOG, record("valid", valid_num_updates="40")], "train.log:8: no valid_nll_loss"),
-        ([*LOG, record("train_inner", num_updates="40", ups="?")], "train.log:8: ups is '\\?'"),
+        ([*LOG, record("valid", 63, valid_num_updates="40")], "train.log:9: no valid_nll_loss"),
+        ([*LOG, record("train_inner", 63, num_updates="40", ups="?")], "train.log:9: ups is '\\?'"),
     ],
 )
 def test_training_log_with_something_missing(

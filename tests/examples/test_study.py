@@ -189,7 +189,8 @@ def test_tables_grow(tmp_path: Path) -> None:
 
 def row(method: str, family: str, seed: int, scores: tuple[float, float], **more: str) -> Any:
     return {
-        "data": "d", "method": method, "family": family, "seed": str(seed), "stopped": "", "variant": "",
+        "data": "d", "method": method, "family": family, "seed": str(seed), "stopped": "",
+        "variant": "",
         "best validation nll": "2.5", "seconds": "100", "checkpoint seconds": "90",
         "seconds per update": "0.1", "peak MiB": "7", "machine": "M", "workers": "2",
         "checkpoint": "best", "sacreBLEU signature": "S", "valid sacreBLEU": "1",
@@ -362,7 +363,7 @@ for ((i = 0; i < 20; i++)); do printf 'H-%d\\t-0.1\\t\\xe2\\x96\\x81a\\n' "$i"; 
 """
 LOG = """
 2024-01-01 00:00:00 | INFO | fairseq_cli.train | num. shared model params: 1,234 (num. trained: 1)
-2024-01-01 00:00:00 | INFO | train_inner | {"num_updates": "10", "ups": "4", "wall": "3"}
+2024-01-01 00:00:00 | INFO | train_inner | {"num_updates": "10", "ups": "4"}
 2024-01-01 00:00:00 | INFO | valid | {"valid_num_updates": "10", "valid_nll_loss": "3.5"}
 """
 

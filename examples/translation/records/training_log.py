@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from training_clock import Clock
 
 RECORD = re.compile(r"\| INFO \| (train_inner|train|valid) \| (\{.*\})\s*$")
 GPU_MEMORY = re.compile(r"\| INFO \| .* total memory = ([\d.]+) GB")
@@ -27,7 +28,7 @@ class TrainingLog:
     ``validation``: nll_loss in bits per token. ``terms``: the LR-Drop terms per token, unweighted;
     empty for a plain training. ``seconds_per_update`` is the median over the logged intervals,
     ``seconds`` the whole training with validation and checkpoints. ``rates``: updates a second by
-    number of updates; ``clock``: seconds of training, those before a resume included.
+    number of updates; ``clock``: seconds of training.
     ``gpu_peak_mib``: the most memory that torch had in use on a GPU, about, or 0.
     """
 
@@ -62,8 +63,13 @@ def number(record: dict[str, str], key: str, where: str) -> float:
         raise LogError(f"{where}: {key} is {record[key]!r}, which is no number") from None
 
 
+def _forget_after(curve: dict[int, float], update: int) -> None:
+    for later in [known for known in curve if known > update]:
+        del curve[later]
+
+
 def read_log(path: Path, finished: bool = True) -> TrainingLog:
-    """The training in ``path``. Of updates logged twice, after a resume, the later record counts.
+    """The training in ``path``. What a killed process did after its last checkpoint is not in it.
 
     Args:
         finished: whether the training must have come to its end.
@@ -73,11 +79,14 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
     """
     validation: dict[int, float] = {}
     rates: dict[int, float] = {}
-    clock: dict[int, float] = {}
     terms: dict[str, dict[int, float]] = {}
-    seconds, parameters, gpu_gib, free_gib = None, None, 0.0, []
+    clock, ended, parameters, gpu_gib, free_gib = Clock(), None, None, 0.0, []
     for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         where = f"{path}:{line_number}"
+        clock.read(line)
+        if clock.resumed_at is not None:
+            for curve in (validation, rates, *terms.values()):
+                _forget_after(curve, clock.resumed_at)
         if counted := PARAMETERS.search(line):
             parameters = parameters or int(counted.group(1).replace(",", ""))
         if memory := GPU_MEMORY.search(line):
@@ -91,17 +100,16 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
         if kind == "valid":
             validation[update] = number(record, "valid_nll_loss", where)
         elif kind == "train":
-            seconds = number(record, "train_wall", where)
+            ended = clock.seconds
         else:
             rates[update] = number(record, "ups", where)
-            clock[update] = number(record, "wall", where)
             if "gb_free" in record:
                 free_gib.append(number(record, "gb_free", where))
             for term in TERMS:
                 if term in record:
                     terms.setdefault(term, {})[update] = number(record, term, where)
-    if not finished and clock:
-        seconds = clock[max(clock)]
+        clock.mark(update)
+    seconds = ended if finished else clock.seconds
     missing = [
         name
         for name, value in (
@@ -123,6 +131,6 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
         seconds_per_update=1 / statistics.median(rates.values()),
         seconds=seconds,
         rates=rates,
-        clock=clock,
+        clock=clock.by_update,
         gpu_peak_mib=(gpu_gib - min(free_gib)) * 1024 if free_gib else 0.0,
     )
