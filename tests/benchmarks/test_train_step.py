@@ -30,9 +30,13 @@ def contender(name: str, *flags: str) -> TrainStep:
 
 def loss_of(step: TrainStep) -> float:
     """Of one batch, by the contender's criterion: summed over its target tokens."""
+    trainer = step.trainer
     torch.manual_seed(0)
     with step._patches():
-        loss, _, _ = step.trainer.criterion(step.trainer.model.train(), step.batches[0])
+        # The task's, which tells the criterion the number of the update.
+        loss, _, _ = trainer.task.train_step(
+            step.batches[0], trainer.model, trainer.criterion, trainer.optimizer, update_num=0
+        )
     return float(loss)
 
 
