@@ -136,6 +136,7 @@ def test_names_are_short_and_tell_checkpoints_apart() -> None:
     paths = [Path("/a/plain/checkpoint_best.pt"), Path("/a/lrdrop/checkpoint_best.pt")]
     assert command.short_names(paths) == ["plain", "lrdrop"]
     assert command.short_names(paths[:1]) == ["checkpoint_best"]
+    assert command.short_names([Path("/run.pt"), Path("/run/x.pt")]) == ["run", "run/x"]
     assert command.short_names([Path("/a/b.pt"), Path("/a/c.pt")]) == ["b", "c"]
 
 

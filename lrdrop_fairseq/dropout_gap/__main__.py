@@ -92,13 +92,14 @@ def table(names: Sequence[str], gaps: Sequence[Sequence[Gap]]) -> str:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The paths without what they begin and end with alike; they are different."""
-    parts = [path.resolve().with_suffix("").parts for path in paths]
-    while len(parts) > 1 and len({part[0] for part in parts}) == 1:
-        parts = [part[1:] for part in parts]
-    while len(parts) > 1 and min(map(len, parts)) > 1 and len({part[-1] for part in parts}) == 1:
-        parts = [part[:-1] for part in parts]
-    return ["/".join(part if len(paths) > 1 else part[-1:]) for part in parts]
+    """The paths without what they begin and end with alike."""
+    parts = [path.with_suffix("").parts for path in paths]
+    if len(paths) == 1:
+        return [parts[0][-1]]
+    for end in (0, -1):
+        while min(map(len, parts)) > 1 and len({part[end] for part in parts}) == 1:
+            parts = [part[1:] if end == 0 else part[:-1] for part in parts]
+    return ["/".join(part) for part in parts]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,14 +114,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-tokens", type=int, default=4096, help="of a batch (default 4096)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a PNG beside the table")
     options = parser.parse_args(arguments)
-    paths = list(dict.fromkeys(options.checkpoints))
+    paths = list(dict.fromkeys(path.resolve() for path in options.checkpoints))
+    names = short_names(paths)
     logging.getLogger().setLevel(logging.WARNING)  # something that fairseq imports asks for DEBUG
     try:
         gaps = []
         for path in paths:
             print(f"dropout_gap: {path}", file=sys.stderr, flush=True)
             gaps.append(gap_of(path, options.data, options.subset, options.max_tokens))
-        names = short_names(paths)
         print(f"{table(names, gaps)}\n\n{UNITS}")
         if options.plot:
             from lrdrop_fairseq.dropout_gap.plot import plot

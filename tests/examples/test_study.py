@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import importlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,10 @@ jobs: Any = importlib.import_module("jobs")
 merged_tables: Any = importlib.import_module("merged_tables")
 plan: Any = importlib.import_module("plan")
 select_pairs: Any = importlib.import_module("select_pairs")
-studies: Any = importlib.import_module("studies")
+read_study: Any = importlib.import_module("read_study")
 study_fields: Any = importlib.import_module("study_fields")
-summary: Any = importlib.import_module("summary")
+study_report: Any = importlib.import_module("study_report")
+trainings: Any = importlib.import_module("trainings")
 curves: Any = importlib.import_module("curves")
 text_errors: Any = importlib.import_module("prepare_text")
 
@@ -64,7 +67,7 @@ def write_study(folder: Path, text: str = TOY, **changes: str) -> Path:
 
 
 def read(folder: Path, **changes: str) -> Any:
-    return studies.read_study(write_study(folder, **changes), ROOT)
+    return read_study.read_study(write_study(folder, **changes), ROOT)
 
 
 def test_cells_are_data_times_seeds_times_methods(tmp_path: Path) -> None:
@@ -80,14 +83,17 @@ def test_cells_are_data_times_seeds_times_methods(tmp_path: Path) -> None:
     assert study.rule == "average of 3"
     assert study.cells[0].data.subsets == ["valid", "test"]
     settings = study.settings(study.cells[1])
-    for part in ("all pairs", "50 pieces", "--lr 0.003", "hidden 0.1 output 1 start 20 ramp 5"):
+    for part in (
+        f"{tmp_path}: de en train valid test", "all pairs", "50 pieces", "--lr 0.003",
+        "hidden 0.1 output 1 start 20 ramp 5", "30 updates", "every 10", "average of 3",
+    ):  # fmt: skip
         assert part in settings
     assert "no terms" in study.settings(study.cells[0])
 
 
 @pytest.mark.parametrize("path", sorted(STUDY.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_studies_of_the_project_can_be_read(path: Path) -> None:
-    study = studies.read_study(path, ROOT)
+    study = read_study.read_study(path, ROOT)
     assert {"plain", "rdrop", "lrdrop"} == {cell.method.family for cell in study.cells}
     assert all(cell.data.text.parent == ROOT / "data" for cell in study.cells)
 
@@ -110,6 +116,10 @@ def test_the_studies_of_the_project_can_be_read(path: Path) -> None:
         ("plain: {}", "pl/ain: {}", "'pl/ain' is no name"),
         ("--lr 0.003", "--lr 0.003 --seed=3", "--seed=3 is set by the runner"),
         ("--lr 0.003", "--lr 0.003 --lr-scheduler cosine", "cosine depends on the end"),
+        ("--lr 0.003", "--lr 0.003 --lr-scheduler=cosine", "cosine depends on the end"),
+        ("--lr 0.003", "--lr 0.003 --max-epoch 3", "--max-epoch is set by the runner"),
+        ("plain: {}", "'pl:ain': {}", "'pl:ain' is no name"),
+        ("test: [test]", "test: ['a,b']", "a comma in"),
         ("test: [test]", "test: test", "test must be a list"),
         ("text: ", "txt: ", "unknown key 'txt'"),
         ("start: 20", "seeds: [a]", "seeds must be a list of whole numbers"),
@@ -133,9 +143,9 @@ def test_beginnings_are_shared(tmp_path: Path) -> None:
 """
     study = read(tmp_path, **{"  LR-Drop: {hidden: 0.1, output: 1, ramp: 5}\n": methods})
     found = plan.plan(jobs.Place(study, tmp_path, "cpu"), study.cells)
-    trainings = {job.name.split()[1]: job for job in found if isinstance(job, jobs.Training)}
+    begun = {job.name.split()[1]: job for job in found if isinstance(job, trainings.Training)}
     from_where = {
-        name: job.begins_from and job.begins_from.name.split()[1] for name, job in trainings.items()
+        name: job.begins_from and job.begins_from.name.split()[1] for name, job in begun.items()
     }
     assert from_where == {
         "toy/plain10-seed1": None,
@@ -148,7 +158,7 @@ def test_beginnings_are_shared(tmp_path: Path) -> None:
         "toy/drop-seed1": "toy/plain20__dropout0_1-seed1",
         "toy/now-seed1": None,
     }
-    updates = {name: job.cell.method.updates for name, job in trainings.items()}
+    updates = {name: job.cell.method.updates for name, job in begun.items()}
     assert updates["toy/plain10-seed1"] == 10 and updates["toy/plain20-seed1"] == 20
     assert {updates[name] for name in updates if "plain1" not in name and "plain2" not in name} == {
         30
@@ -187,38 +197,66 @@ def test_tables_grow(tmp_path: Path) -> None:
     assert path.read_text() == 'a\tb\tc\n1\tnew\tmore\n2\tx "y"\t\n'
 
 
+def test_a_cell_has_one_curve(tmp_path: Path) -> None:
+    path, key = tmp_path / "t.tsv", ["cell", "update"]
+    old = [{"cell": cell, "update": update} for cell in "ab" for update in "123"]
+    merged_tables.merge(path, key, old)
+    rows = merged_tables.merge(path, key, [{"cell": "a", "update": "1"}], group=["cell"])
+    assert [row["cell"] + row["update"] for row in rows] == ["a1", "b1", "b2", "b3"]
+
+
 def row(method: str, family: str, seed: int, scores: tuple[float, float], **more: str) -> Any:
     return {
         "data": "d", "method": method, "family": family, "seed": str(seed), "stopped": "",
-        "variant": "",
-        "best validation nll": "2.5", "seconds": "100", "checkpoint seconds": "90",
-        "seconds per update": "0.1", "peak MiB": "7", "machine": "M", "workers": "2",
-        "checkpoint": "best", "sacreBLEU signature": "S", "valid sacreBLEU": "1",
-        "test sacreBLEU": str(scores[0]), "test1 sacreBLEU": str(scores[1]), **more,
+        "variant": "", "updates": "6000", "best validation nll": "2.5", "seconds": "100",
+        "checkpoint seconds": "90", "seconds per update": "0.1", "peak MiB": "7", "machine": "M",
+        "workers": "2", "date": "today", "checkpoint": "best", "sacreBLEU signature": "S",
+        "valid sacreBLEU": "1", "test sacreBLEU": str(scores[0]),
+        "test1 sacreBLEU": str(scores[1]), **more,
     }  # fmt: skip
 
 
-def test_summary_by_hand() -> None:
+ORDER = ["plain", "longer", "wide", "R-Drop", "LR-Drop", "LR-Drop-wide"]
+
+
+def lines_of(method: str, rows: Any, curve: Any = (), tests: Any = ()) -> list[dict[str, str]]:
+    """A method's lines in the tables of rows that come by name, as from a file."""
+    rows = sorted(rows, key=lambda row: (row["data"], row["method"], row["seed"]))
+    found, head = [], []
+    for line in study_report.report(rows, curve, tests, ORDER).splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == "method":
+            head = cells
+        elif cells[0] == method:
+            found.append(dict(zip(head, cells)))
+    return found
+
+
+def test_table_by_hand() -> None:
     """Means over the test sets: plain 10 and 12, LR-Drop 13 and 16. The differences 3 and 4 have
     t = 3.5 / 0.5 = 7 with one degree of freedom: p = 2 / pi * atan(1/7) = 0.0903."""
     rows = [
         row("plain", "plain", 1, (8, 12)),
         row("plain", "plain", 2, (11, 13)),
-        row("LR-Drop", "lrdrop", 1, (12, 14), stopped="early"),
+        row("longer", "plain", 1, (40, 40), updates="9000"),
+        row("LR-Drop", "lrdrop", 1, (12, 14)),
         row("LR-Drop", "lrdrop", 2, (15, 17)),
+        row("LR-Drop", "lrdrop", 3, (1, 1), stopped="early", updates="100"),
     ]
     tests = [
         {"data": "d", "method": "LR-Drop", "baseline": "plain", "seed": seed, "subset": subset,
          "p BLEU": p}
         for seed, subset, p in (("1", "test", "0.01"), ("1", "test1", "0.2"), ("2", "test", "0.03"))
     ]  # fmt: skip
-    text = summary.summarize(rows, tests)
-    line = next(line for line in text.splitlines() if line.startswith("| LR-Drop"))
-    cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[1] == "1*, 2"
-    assert cells[4:7] == ["13.50 ± 2.12", "15.50 ± 2.12", "+3.50 (p 0.090, n 2)"]
-    assert cells[7] == "0.010 0.200; 0.030"
-    assert "sacreBLEU: `S`" in text and "M (2 side by side)" in text
+    line = lines_of("LR-Drop", rows, tests=tests)[0]
+    assert line["seeds"] == "1, 2", "a training that was stopped early is in no mean"
+    assert (line["test sacreBLEU"], line["test1 sacreBLEU"]) == ("13.50 ± 2.12", "15.50 ± 2.12")
+    assert line["− plain"] == "+3.50 (p 0.090, n 2)", "not to the plain training of other length"
+    assert line["bootstrap p to plain"] == "0.010 0.200; 0.030"
+    assert line["− R-Drop"] == ""
+    text = study_report.report(rows, [], [], ORDER)
+    assert "- d/LR-Drop-seed3: 100 updates" in text
+    assert "sacreBLEU: `S`" in text and "M (--workers 2, today)" in text
 
 
 def test_a_wider_model_is_compared_with_its_own_baseline() -> None:
@@ -227,34 +265,56 @@ def test_a_wider_model_is_compared_with_its_own_baseline() -> None:
         row("wide", "plain", 1, (10, 14), variant="--wide"),
         row("LR-Drop-wide", "lrdrop", 1, (11, 14), variant="--wide"),
     ]
-    line = next(x for x in summary.summarize(rows, []).splitlines() if x.startswith("| LR-Drop"))
-    assert line.split("|")[7].strip() == "+0.50"
+    assert lines_of("LR-Drop-wide", rows)[0]["− plain"] == "+0.50"
 
 
-def test_equal_wall_clock_takes_the_best_checkpoint_that_was_there_in_time() -> None:
-    """LR-Drop took 100 s; of plain's, one was there after 90 s, a better one only after 120."""
-    late = {"checkpoint seconds": "120", "best validation nll": "2.0"}
-    better = {"checkpoint seconds": "99", "best validation nll": "2.2"}
+def test_rows_that_lack_a_test_set_or_a_seed_are_compared_on_what_there_is() -> None:
+    """Of test alone, on the seed that both have: 12 - 8. Of two data sets: 4 and 2."""
+    more = {"test1 sacreBLEU": ""}
+    rows = [
+        row("plain", "plain", 1, (8, 99)),
+        row("plain", "plain", 2, (8, 99)),
+        row("LR-Drop", "lrdrop", 1, (12, 0), **more),
+        row("plain", "plain", 1, (8, 99), data="e"),
+        row("LR-Drop", "lrdrop", 1, (10, 101), data="e"),
+    ]
+    one, _, other, _, both = lines_of("LR-Drop", rows)
+    assert (one["− plain"], other["− plain"], both["− plain"]) == (
+        "+4.00", "+2.00", "+3.00 (p 0.205, n 2)"
+    )  # fmt: skip
+    assert "test1 sacreBLEU" not in one and other["test1 sacreBLEU"] == "101.00"
+
+
+def points(method: str, seed: int, *losses: float) -> list[dict[str, str]]:
+    """Validation losses after 10 updates and 30 s each."""
+    return [
+        {"data": "d", "method": method, "seed": str(seed), "updates": str(10 * i),
+         "seconds": str(30 * i), "validation nll": str(loss)}
+        for i, loss in enumerate(losses, start=1)
+    ]  # fmt: skip
+
+
+def test_equal_wall_clock_looks_at_what_was_there_in_time() -> None:
+    """LR-Drop took 100 s. By then plain had 2.4; the longer training had 2.3, and later 2.0."""
     rows = [
         row("plain", "plain", 1, (8, 12)),
-        row("longer", "plain", 1, (9, 15), **better),
-        row("longest", "plain", 1, (20, 20), **late),
+        row("longer", "plain", 1, (9, 15), updates="9000", **{"checkpoint seconds": "120"}),
         row("LR-Drop", "lrdrop", 1, (12, 15)),
+        row("R-Drop", "rdrop", 1, (12, 15), machine="another"),
     ]
-    text = summary.summarize(rows, [])
-    line = [line for line in text.splitlines() if line.startswith("| LR-Drop")][1]
-    assert [cell.strip() for cell in line.strip("|").split("|")] == [
-        "LR-Drop", "100", "longer", "99", "1.50"
-    ]  # fmt: skip
+    curve = points("plain", 1, 3, 2.4) + points("longer", 1, 3, 2.5, 2.3, 2.0)
+    curve += points("R-Drop", 1, 1, 1)
+    line = lines_of("LR-Drop", rows, curve)[1]
+    assert (line["plain"], line["valid nll (plain)"]) == ("longer", "2.300")
+    assert line["− plain"] == "", "its scored checkpoint came too late"
+    assert line["R-Drop"] == "", "seconds of another machine are not compared"
+    rows[1]["checkpoint seconds"] = "90"
+    assert lines_of("LR-Drop", rows, curve)[1]["− plain"] == "1.50"
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:
-    points = [
-        {"data": "d", "method": method, "seed": seed, "updates": str(update),
-         "seconds": str(3 * update), "validation nll": str(9 - update / 10)}
-        for method in ("plain", "LR-Drop") for seed in ("1", "2") for update in (10, 20, 30)
-    ]  # fmt: skip
-    curves.draw(points, ["plain", "LR-Drop", "absent"], tmp_path / "curves.png")
+    drawn = [p for m in ("plain", "LR-Drop") for i in (1, 2) for p in points(m, i, 9, 5 + i, 4)]
+    curves.draw(drawn, ["plain", "LR-Drop", "absent"], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
@@ -346,6 +406,17 @@ def test_a_killed_study_goes_on(tmp_path: Path) -> None:
     write_study(tmp_path, **{"hidden: 0.1": "hidden: 0.2"})
     other = run_study(*command[1:])
     assert other.returncode == 1 and "has toy/LR-Drop-seed1 with other settings" in other.stderr
+    (output / "results.tsv").unlink()
+    write_study(tmp_path, **{"--lr 0.003": "--lr 0.004"})
+    other = run_study(*command[1:])
+    assert other.returncode == 1
+    assert f"{output}/beginnings/toy/plain20-seed1 was made with other settings" in other.stderr
+    write_study(tmp_path, **{"vocab_size: 50": "vocab_size: 49"})
+    other = run_study(*command[1:])
+    assert other.returncode == 1 and f"{output}/data/toy was made with other" in other.stderr
+    write_study(tmp_path)
+    rebuilt = run_study(*command[1:])
+    assert rebuilt.returncode == 0 and set(rows_of(output)) == set(rows), "rows from what is there"
 
 
 FAKE_TRAIN = """#!/bin/bash
@@ -356,7 +427,7 @@ while [[ $# -gt 0 ]]; do
 done
 cp "$CHECKPOINT" "$save_dir/checkpoint_best.pt"
 cat "$LOG"
-case "$seed" in 2) echo "no memory is left" >&2; exit 1 ;; 3) exec sleep 1000 ;; esac
+case "$seed$ENDS" in 2) echo "no memory is left" >&2; exit 1 ;; 3) exec sleep 1000 ;; esac
 """
 FAKE_GENERATE = """#!/bin/bash
 for ((i = 0; i < 20; i++)); do printf 'H-%d\\t-0.1\\t\\xe2\\x96\\x81a\\n' "$i"; done
@@ -380,21 +451,26 @@ def fake(tmp_path: Path, toy_run: toy.ToyRun) -> dict[str, str]:
     return {
         "PATH": f"{folder}{os.pathsep}{toy.ENVIRONMENT['PATH']}",
         "LOG": str(tmp_path / "log"),
+        "ENDS": "",
         "CHECKPOINT": str(toy_run.checkpoint),
     }
 
 
-def seeds(folder: Path, list_of_seeds: str, texts: Path) -> Path:
-    return write_study(
-        folder, **{"TEXT": str(texts), "start: 20": f"seeds: {list_of_seeds}", "  plain: {}\n": ""}
+def seeds(folder: Path, list_of_seeds: str, run: toy.ToyRun) -> list[str]:
+    """The arguments of a study of these seeds, on one worker, whose data are prepared."""
+    path = write_study(
+        folder,
+        **{"TEXT": str(run.texts), "start: 20": f"seeds: {list_of_seeds}", "  plain: {}\n": ""},
     )
+    shutil.copytree(run.data, folder / "out" / "data" / "toy")
+    return [str(path), "--output", str(folder / "out"), "--workers", "1"]
 
 
 def test_a_failed_cell_is_named_and_the_others_go_on(
     tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
 ) -> None:
-    study, output = seeds(tmp_path, "[2, 1]", toy_run.texts), tmp_path / "out"
-    done = run_study(study, "--output", output, "--workers", "1", **fake)
+    output = tmp_path / "out"
+    done = run_study(*seeds(tmp_path, "[2, 1]", toy_run), **fake)
     assert done.returncode == 1
     assert "train toy/LR-Drop-seed2: FAILED" in done.stderr
     assert "    no memory is left" in done.stderr
@@ -406,41 +482,77 @@ def test_when_the_time_is_up_what_there_is_is_scored(
     tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
 ) -> None:
     """The training would go on for ever, and another one is not started."""
-    study, output = seeds(tmp_path, "[3, 1]", toy_run.texts), tmp_path / "out"
-    done = run_study(study, "--output", output, "--workers", "1", "--time-limit", "0.5", **fake)
+    arguments = seeds(tmp_path, "[3, 1]", toy_run)
+    # Half a minute: enough for the training to begin, on a slow machine too.
+    done = run_study(*arguments, "--time-limit", "0.5", **fake)
     assert done.returncode == 3, done.stderr
     assert "the time is up" in done.stderr
-    (row,) = merged_tables.read(output / "results.tsv")
+    (row,) = merged_tables.read(tmp_path / "out" / "results.tsv")
     assert (row["seed"], row["stopped"], row["updates"]) == ("3", "early", "10")
     assert "stopped early: train toy/LR-Drop-seed3, train toy/LR-Drop-seed1" in done.stderr
-    assert (
-        "1 of them complete"
-        not in run_study(
-            study, "--output", output, "--workers", "1", "--time-limit", "0.01", **fake
-        ).stderr
-    ), "a cell that was stopped early is not complete"
+    # Given again where it comes to its end, it is done in full.
+    fake["ENDS"] = "yes"
+    again = run_study(*arguments, **fake)
+    assert again.returncode == 0 and "2 cells, 0 of them complete" in again.stderr
+    rows = merged_tables.read(tmp_path / "out" / "results.tsv")
+    assert [(row["seed"], row["stopped"]) for row in rows] == [("1", ""), ("3", "")]
 
 
 def test_a_second_runner_is_refused_and_an_ended_one_leaves_nothing_running(
     tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
 ) -> None:
-    study, output = seeds(tmp_path, "[3]", toy_run.texts), tmp_path / "out"
-    command = [str(STUDY / "run.sh"), str(study), "--output", str(output), "--workers", "1"]
+    arguments = seeds(tmp_path, "[3]", toy_run)
     first = subprocess.Popen(
-        command, env={**toy.ENVIRONMENT, **fake}, stderr=subprocess.PIPE, text=True
-    )
+        [str(STUDY / "run.sh"), *arguments],
+        env={**toy.ENVIRONMENT, **fake}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert first.stderr is not None
     assert any("train toy/LR-Drop-seed3: starts" in line for line in first.stderr)
-    second = run_study(*command[1:], **fake)
+    second = run_study(*arguments, **fake)
     assert second.returncode == 1 and "another runner works in" in second.stderr
-    lock = output / "cells" / "toy" / ".LR-Drop-seed3.lock"
-    checkpoint = output / "cells" / "toy" / "LR-Drop-seed3" / "checkpoint_best.pt"
-    while not checkpoint.is_file():
-        time.sleep(0.1)
-    with lock.open() as held:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    cell = tmp_path / "out" / "cells" / "toy" / "LR-Drop-seed3"
+    wait_for(lambda: (cell / "checkpoint_best.pt").is_file())
+    with cell.with_name(".LR-Drop-seed3.lock").open() as lock:
+        assert not is_free(lock)
         first.send_signal(signal.SIGTERM)
         first.stderr.read()
         assert first.wait() == 143
-        fcntl.flock(held, fcntl.LOCK_SH)  # nothing is left that would hold it for ever
+        wait_for(lambda: is_free(lock))
+
+
+def test_a_training_holds_its_lock_by_itself(tmp_path: Path) -> None:
+    """Whatever between it and the runner is killed: a second one in its folder ends it first."""
+    lock, log = tmp_path / "lock", tmp_path / "log"
+    measured = [sys.executable, STUDY.parent / "records" / "measure.py", tmp_path / "memory.json"]
+    held = [sys.executable, STUDY / "held.py", lock]
+    first = subprocess.Popen(
+        [*held, *measured, "sh", "-c", f"echo $$ >{log}; exec sleep 1000"], start_new_session=True
+    )
+    wait_for(lambda: log.is_file() and log.read_text().endswith("\n"))
+    first.kill()
+    first.wait()
+    with lock.open() as file:
+        assert not is_free(file)
+    done = subprocess.run(
+        [*map(str, held), "echo", "second"], capture_output=True, text=True, start_new_session=True
+    )
+    assert done.stdout == "second\n" and "left by a killed runner" in done.stderr
+    status = Path(f"/proc/{log.read_text().strip()}/stat")
+    assert not status.is_file() or status.read_text().split()[2] == "Z"
+
+
+def is_free(lock: Any) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return True
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if happened():
+            return
+        time.sleep(0.1)
+    pytest.fail("waited two minutes")

@@ -23,7 +23,8 @@ UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 def run(command: list[str]) -> tuple[int, float]:
     """Runs ``command``; returns its exit status and its peak resident memory in MiB."""
-    child = subprocess.Popen(command)
+    # close_fds: a lock that this process holds is held by the command too.
+    child = subprocess.Popen(command, close_fds=False)
     # An interrupt from the keyboard reaches the child by itself; terminate has to be passed on.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

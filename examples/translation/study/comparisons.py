@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jobs import SCRIPTS, Evaluation
+from evaluations import Evaluation
+from jobs import SCRIPTS
 from merged_tables import Row
 from rows import key
 
@@ -16,28 +18,32 @@ KEY = ("data", "seed", "method", "baseline", "subset")
 P_VALUE = re.compile(r"\(p = ([\d.]+)\)")
 
 
-def compare(evaluations: Sequence[Evaluation], known: Sequence[Row]) -> list[Row]:
+def compare(evaluations: Sequence[Evaluation], known: Sequence[Row]) -> Iterator[list[Row]]:
     """Rows of all tests that can be made of what is translated here, and are not known.
 
-    A test is of one baseline and one system on one test set; a translation that was made anew
-    since, with another checkpoint, is tested anew.
+    A test is of one baseline and one system on one test set; of each baseline and test set all
+    systems at once. A translation that has changed since is tested anew.
+
+    Raises:
+        RuntimeError: scripts/compare.sh failed.
     """
-    before = {tuple(row[name] for name in KEY): row["checkpoints"] for row in known}
+    before = {_name(row): row["translations"] for row in known}
     here = [e for e in evaluations if all(_hypothesis(e, s).is_file() for s in e.cell.data.subsets)]
-    rows = []
     for baseline in here:
         for subset in baseline.cell.data.subsets[1:]:  # not the validation set
             new = []
             for system in here:
-                row = _row(baseline, system, subset)
-                if _opposed(baseline, system) and before.get(
-                    tuple(row[name] for name in KEY)
-                ) != row["checkpoints"]:  # fmt: skip
-                    new.append((system, row))
+                if _opposed(baseline, system):
+                    row = _row(baseline, system, subset)
+                    if before.get(_name(row)) != row["translations"]:
+                        new.append((system, row))
             if new:
                 p_values = _bootstrap(baseline, [system for system, _ in new], subset)
-                rows += [row | values for (_, row), values in zip(new, p_values)]
-    return rows
+                yield [row | values for (_, row), values in zip(new, p_values)]
+
+
+def _name(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in KEY)
 
 
 def _opposed(baseline: Evaluation, system: Evaluation) -> bool:
@@ -49,28 +55,29 @@ def _opposed(baseline: Evaluation, system: Evaluation) -> bool:
 
 
 def _row(baseline: Evaluation, system: Evaluation, subset: str) -> Row:
-    updates = [_checkpoint_updates(evaluation) for evaluation in (baseline, system)]
+    texts = [_hypothesis(evaluation, subset).read_bytes() for evaluation in (baseline, system)]
     return key(system) | {
         "baseline": baseline.cell.method.name,
         "subset": subset,
-        "checkpoints": " ".join(updates),
+        "translations": " ".join(hashlib.sha256(text).hexdigest()[:12] for text in texts),
     }
-
-
-def _checkpoint_updates(evaluation: Evaluation) -> str:
-    return str(max(part["num_updates"] for part in evaluation.scores("valid")["parts"]))
 
 
 def _hypothesis(evaluation: Evaluation, subset: str) -> Path:
     return evaluation.folder / f"hyp.{subset}.{evaluation.cell.data.target_lang}"
 
 
+def _tokenization(evaluation: Evaluation, subset: str) -> str:
+    """That of the first score, by which the data set is judged: 13a, none, zh, ..."""
+    signature: str = evaluation.scores(subset)["scores"][0]["signature"]
+    return signature.split("tok:")[1].split("|")[0]
+
+
 def _bootstrap(baseline: Evaluation, systems: Sequence[Evaluation], subset: str) -> list[Row]:
-    """p-values of each system by scripts/compare.sh. RuntimeError if it fails."""
-    data = baseline.cell.data
+    """p-values of each system by scripts/compare.sh."""
     command = [
-        SCRIPTS / "compare.sh", "--tokenize", "13a" if data.vocab_size else "none",
-        "--reference", baseline.folder / f"ref.{subset}.{data.target_lang}",
+        SCRIPTS / "compare.sh", "--tokenize", _tokenization(baseline, subset),
+        "--reference", baseline.folder / f"ref.{subset}.{baseline.cell.data.target_lang}",
         _hypothesis(baseline, subset), *(_hypothesis(system, subset) for system in systems),
     ]  # fmt: skip
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)

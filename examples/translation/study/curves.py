@@ -35,7 +35,10 @@ def draw(curves: Sequence[Row], methods: Sequence[str], path: Path) -> None:
         for index, method in enumerate(methods):
             rows = [row for row in curves if (row["data"], row["method"]) == (data, method)]
             if rows:
-                style = {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % 4]}
+                style = {
+                    "color": COLOURS[index % len(COLOURS)],
+                    "linestyle": DASHES[(index + index // 8) % 4],
+                }
                 _line(by_updates, rows, "updates", 1, method, style)
                 _line(by_time, rows, "seconds", 60, method, style)
         by_updates.set_xlabel("updates")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import platform
 from pathlib import Path
@@ -11,14 +10,14 @@ import torch
 
 
 def describe(device: str) -> str:
-    """Processor or GPU, torch's version and the date. ValueError if there is no such device."""
+    """Processor or GPU, and torch's version. ValueError if there is no such device."""
     if device == "cuda":
         if not torch.cuda.is_available():
             raise ValueError("--device cuda, but torch sees no CUDA device: give --device cpu")
         name = torch.cuda.get_device_name()
     else:
         name = f"{_processor()}, {os.cpu_count()} cores"
-    return f"{name}, torch {torch.__version__}, {datetime.date.today().isoformat()}"
+    return f"{name}, torch {torch.__version__}"
 
 
 def _processor() -> str:

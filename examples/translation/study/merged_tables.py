@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,23 @@ def read(path: Path) -> list[Row]:
         return list(csv.DictReader(lines, **FORMAT))
 
 
-def merge(path: Path, key: Sequence[str], rows: Iterable[Row]) -> list[Row]:
+def merge(
+    path: Path, key: Sequence[str], rows: Sequence[Row], group: Sequence[str] = ()
+) -> list[Row]:
     """Put rows into the file, in the place of those with the same key; return all of them.
 
     Columns that only some of the rows have are empty in the others. The file is replaced whole.
+
+    Args:
+        group: part of the key: rows that agree with a new one in these columns go as well.
     """
-    merged = {tuple(row[name] for name in key): row for row in read(path)}
-    merged |= {tuple(row[name] for name in key): row for row in rows}
+
+    def named(row: Row, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(row[name] for name in names)
+
+    replaced = {named(row, group) for row in rows} if group else set()
+    merged = {named(row, key): row for row in read(path) if named(row, group) not in replaced}
+    merged |= {named(row, key): row for row in rows}
     everything = [merged[name] for name in sorted(merged)]
     columns = list(dict.fromkeys(name for row in everything for name in row))
     text = io.StringIO()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jobs import Evaluation, Job, Place, Preparation, Training
+from evaluations import Evaluation
+from jobs import Job, Place, Preparation
 from studies import Cell, Method
+from trainings import Training
 
 
 def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -78,7 +79,8 @@ class Commands:
             self._ended = {True: True, False: not only_training}
             for process, training in self._running.items():
                 if training or not only_training:
-                    os.killpg(process.pid, signal.SIGTERM)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGTERM)
 
 
 def last_lines(path: Path, count: int = 15) -> str:

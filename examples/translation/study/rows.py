@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shlex
 from pathlib import Path
 from typing import Any
 
-from jobs import Evaluation
+from evaluations import Evaluation
 from merged_tables import Row
 from studies import Cell
 from training_log import TrainingLog, read_log
@@ -30,13 +31,13 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
     """What came out of a cell, from its log and its scores.
 
     ``seconds`` count the beginning that it shares with others as if it had trained alone,
-    ``seconds per update`` are those with terms; ``checkpoint seconds`` go up to the update of the
+    ``checkpoint seconds`` go up to the update of the
     scored checkpoint.
 
     Raises:
         LogError: the log has no validation.
     """
-    folder, cell = evaluation.training.folder, evaluation.cell
+    folder, cell, study = evaluation.training.folder, evaluation.cell, evaluation.place.study
     log = read_log(folder / "train.log", finished=False)
     scores = [evaluation.scores(subset) for subset in cell.data.subsets]
     parts = scores[0]["parts"]
@@ -48,19 +49,20 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
         "direction": direction,
         "family": cell.method.family,
         "variant": shlex.join(cell.method.plain_flags),
-        "settings": evaluation.place.study.settings(cell),
+        "settings": study.settings(cell),
         "stopped": "" if evaluation.training.complete() else "early",
         "updates": str(log.updates),
         "seconds": f"{log.seconds:.0f}",
-        "seconds per update": f"{log.seconds_per_update_from(_start(cell)):.4f}",
+        "seconds per update": f"{_seconds_per_update(log, cell):.4f}",
         "workers": str(workers),
         "machine": machine,
+        "date": datetime.date.today().isoformat(),
         "parameters": str(log.parameters),
         "peak MiB": _peak_mib(folder, log),
         "best validation nll": f"{log.validation[best]:.3f}",
         "best at": str(best),
         "last validation nll": f"{log.validation[last]:.3f}",
-        "checkpoint": f"average of {len(parts)}" if len(parts) > 1 else evaluation.place.study.rule,
+        "checkpoint": f"average of {len(parts)}" if study.average else study.rule,
         "checkpoint updates": str(reached),
         "checkpoint seconds": f"{log.seconds_at(reached):.0f}",
     }
@@ -83,8 +85,15 @@ def curve_rows(evaluation: Evaluation) -> list[Row]:
     ]
 
 
-def _start(cell: Cell) -> int:
-    return 0 if cell.method.family == "plain" else cell.method.start
+def _seconds_per_update(log: TrainingLog, cell: Cell) -> float:
+    """Of the updates with terms, of a plain training of all; validation and checkpoints included.
+
+    By the clock: the rates that fairseq logs have two decimals.
+    """
+    start = 0 if cell.method.family == "plain" else cell.method.start
+    start = 0 if log.updates <= start else start
+    before = log.seconds_at(start) if start else 0.0
+    return (log.seconds - before) / (log.updates - start)
 
 
 def _score_columns(found: dict[str, Any]) -> Row:

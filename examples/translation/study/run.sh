@@ -10,7 +10,7 @@ usage() {
 Usage: examples/translation/study/run.sh STUDY [--workers N] [--device cpu|cuda] [--time-limit MINUTES]
            [--only PATTERN] [--output DIR]
 
-  STUDY                a file such as examples/translation/study/low_resource.yaml, or the name of one there
+  STUDY                a file such as examples/translation/study/low-resource.yaml, or the name of one there
   --workers N          trainings side by side (default: one per core; on a GPU 4, which share it)
   --device cpu|cuda    default: cuda if there is one
   --time-limit MINUTES of the whole: then trainings stop, and what there is is translated and scored
@@ -41,8 +41,8 @@ while (($# > 0)); do
 done
 [[ -n "$study" ]] || usage_error "no study given"
 [[ -z "$device" || "$device" == cpu || "$device" == cuda ]] || usage_error "--device is cpu or cuda, not '$device'"
-[[ -z "$time_limit" || "$time_limit" =~ ^[0-9]+(\.[0-9]+)?$ ]] ||
-    usage_error "--time-limit is a number of minutes, not '$time_limit'"
+[[ -z "$time_limit" || "$time_limit" =~ ^[0-9]*[1-9][0-9]*(\.[0-9]+)?$ || "$time_limit" =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] ||
+    usage_error "--time-limit is a number of minutes above 0, not '$time_limit'"
 if [[ ! -e "$study" && -f "$STUDY/$study.yaml" ]]; then study="$STUDY/$study.yaml"; fi
 [[ -f "$study" ]] || die "$study: no such file, and there is no $STUDY/$study.yaml"
 need_packages torch fairseq sacrebleu scipy yaml tabulate

@@ -13,13 +13,15 @@ import signal
 import sys
 from pathlib import Path
 
-from jobs import ROOT, Evaluation, Place
+from evaluations import Evaluation
+from jobs import ROOT, Place
 from machines import describe
 from merged_tables import read
 from plan import plan
 from progress import say
+from read_study import read_study
 from schedule import Scheduler
-from studies import Cell, Study, read_study
+from studies import Cell, Study
 from study_fields import StudyError
 from tables import Tables
 
@@ -39,17 +41,15 @@ def main() -> int:
         except BlockingIOError:
             raise StudyError(f"another runner works in {args.output}: wait for it") from None
         machine = describe(args.device)
+        place = Place(study, args.output.resolve(), args.device)
         missing = [cell for cell in cells if not _has_row(args.output, study, cell)]
+        jobs = plan(place, missing)
+        for job in jobs:
+            job.check()
     except (ValueError, OSError) as error:
         print(f"run.sh: error: {error}", file=sys.stderr)
         return 1
-    place = Place(study, args.output.resolve(), args.device)
     tables = Tables(place, args.workers, machine)
-    jobs = plan(place, missing)
-    for job in jobs:
-        # Scored before a runner was killed, or its row taken away.
-        if isinstance(job, Evaluation) and job.complete():
-            tables.add(job)
     scheduler = Scheduler(jobs, args.workers, args.time_limit, tables.add)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     say(f"{study.name}: {len(cells)} cells, {len(cells) - len(missing)} of them complete; "
@@ -60,7 +60,8 @@ def main() -> int:
         scheduler.end()
         say("ended; the same command goes on from here")
         return 130 if isinstance(end, KeyboardInterrupt) else int(end.code or 1)
-    tables.compare([job for job in plan(place, cells) if isinstance(job, Evaluation)])
+    evaluations = [job for job in plan(place, study.cells) if isinstance(job, Evaluation)]
+    tables.compare(evaluations, scheduler.seconds_left)
     print(tables.write(), end="")
     print(f"In {args.output}: results.tsv, curves.tsv, comparisons.tsv, table.md, curves.png")
     return scheduler.report()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from jobs import Evaluation, Job, Training
-from processes import Commands, Failed, StoppedEarly, last_lines
+from evaluations import Evaluation
+from jobs import Job
+from processes import Commands, StoppedEarly, last_lines
 from progress import say, updates_done
+from trainings import Training
 
 # Until an evaluation has been timed: what one takes, as a part of the time limit.
 EVALUATION_PART = 0.1
@@ -30,8 +33,10 @@ class Scheduler:
         limit_minutes: float | None,
         evaluated: Callable[[Evaluation], None],
     ) -> None:
-        self._waiting = [job for job in jobs if not job.complete()]
-        self._done = {job.name for job in jobs if job.complete()}
+        # An evaluation has no row yet, or it would not be here: what is complete is only read.
+        done = [job for job in jobs if job.complete() and not isinstance(job, Evaluation)]
+        self._done = {job.name for job in done}
+        self._waiting = [job for job in jobs if job.name not in self._done]
         self._workers, self._evaluated = workers, evaluated
         self._limit = limit_minutes * 60 if limit_minutes else None
         self._began = time.monotonic()
@@ -66,6 +71,13 @@ class Scheduler:
         """End everything that runs."""
         self.commands.end_all()
 
+    def seconds_left(self) -> float:
+        """Until the time limit; infinite without one."""
+        return math.inf if self._limit is None else self._limit - self._elapsed()
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
     def report(self) -> int:
         """Name what is not complete; the exit status."""
         for name, why in self._failed.items():
@@ -84,7 +96,9 @@ class Scheduler:
             if self._blocked(job):
                 continue
             self._waiting.remove(job)
-            if any(need.name not in self._done for need in job.needs) and not self._partial(job):
+            if self._stopped and not isinstance(job, Evaluation):
+                self._early.append(job.name)
+            elif any(need.name not in self._done for need in job.needs) and not self._partial(job):
                 self._give_up(job)
             else:
                 say(f"{job.name}: starts")
@@ -122,7 +136,7 @@ class Scheduler:
                 self._evaluated(job)
         except StoppedEarly:
             self._early.append(job.name)
-        except (Failed, OSError, ValueError) as error:
+        except Exception as error:  # of one cell: the others go on, whatever it was
             self._failed[job.name] = f"{error}; all it said is in {job.log}"
             say(f"{job.name}: FAILED: {error}; its last lines:\n{last_lines(job.log)}")
         else:
@@ -134,7 +148,7 @@ class Scheduler:
             return False
         # The trainings that run are translated side by side, so one evaluation's time is enough.
         reserve = 1.2 * max(self._evaluations) or EVALUATION_PART * self._limit
-        return time.monotonic() - self._began > self._limit - reserve
+        return self._elapsed() > self._limit - reserve
 
     def _tell(self) -> None:
         parts = []

@@ -35,12 +35,7 @@ class Fields:
         if not inner:
             raise StudyError(f"{self.where}: {key} is missing")
         for name in inner:
-            if (
-                not isinstance(name, str)
-                or not name
-                or set(name) & set("/\\\t\n ")
-                or name[0] in ".-"
-            ):
+            if not isinstance(name, str) or not NAME.fullmatch(name):
                 raise StudyError(f"{self.where}: {key}: {name!r} is no name for a folder")
         return [Fields(inner[name], f"{self.where}: {key}: {name}", name) for name in inner]
 

@@ -1,0 +1,66 @@
+"""The text of table.md, from the rows of a study."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from equal_time import equal_time_table
+from merged_tables import Row
+from summary import methods_table, metric, test_columns, together_table
+
+
+def report(
+    results: Sequence[Row], curves: Sequence[Row], comparisons: Sequence[Row], order: Sequence[str]
+) -> str:
+    """All tables; ``order`` is that of the study's methods."""
+    complete = [row for row in results if not row["stopped"] and row["method"] in order]
+    parts = []
+    for data in dict.fromkeys(row["data"] for row in complete):
+        rows = [row for row in complete if row["data"] == data]
+        tests = [row for row in comparisons if row["data"] == data]
+        parts += [f"## {data}", methods_table(rows, tests, order)]
+        parts += ["### At equal wall-clock", equal_time_table(rows, curves, order)]
+    if len({row["data"] for row in complete}) > 1:
+        parts += ["## All data sets together", together_table(complete, order)]
+    early = [row for row in results if row["stopped"]]
+    if early:
+        parts += ["## Stopped early, in no table", "\n".join(map(_early, early))]
+    if not parts:
+        return "No cell is complete yet.\n"
+    return "\n\n".join([*parts, _notes(results)]) + "\n"
+
+
+def _early(row: Row) -> str:
+    scores = ", ".join(f"{column} {row[column]}" for column in test_columns([row]))
+    return (
+        f"- {row['data']}/{row['method']}-seed{row['seed']}: {row['updates']} updates, "
+        f"{row['seconds']} s, validation nll {row['best validation nll']}, {scores}"
+    )
+
+
+def _notes(results: Sequence[Row]) -> str:
+    columns = [name for name in results[0] if name.endswith(" signature")]
+    signatures = {
+        f"{name.removesuffix(' signature')}: `{row[name]}`": None
+        for row in results
+        for name in columns
+        if row.get(name)
+    }
+    machines = dict.fromkeys(
+        f"{row['machine']} (--workers {row['workers']}, {row['date']})" for row in results
+    )
+    rules = ", ".join(dict.fromkeys(row["checkpoint"] for row in results))
+    notes = textwrap.fill(
+        "Mean ± standard deviation over seeds. Differences: of the mean "
+        f"{metric(results[0])} over the test sets, to the study's first plain method and its first "
+        "R-Drop with the same model and updates; p of a paired t-test over seeds (in the table of "
+        "all data sets over data sets and seeds, which are no independent samples of what one may "
+        "train on). Bootstrap p: of BLEU, test set by test set; seed by seed. Seconds: of the "
+        "whole training; s/update: of the updates with terms, validation included. Checkpoint: "
+        f"{rules}. At equal wall-clock: the lowest validation loss that plain training or R-Drop "
+        "of the same seed and machine had in the seconds that LR-Drop took, and the difference of "
+        "the test scores where that training's scored checkpoint was there by then.",
+        width=110,
+    )
+    return "\n".join([notes, "", *signatures, "", "Machines: " + "; ".join(machines)])

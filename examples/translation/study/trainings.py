@@ -1,0 +1,103 @@
+"""The updates of a cell, or those that cells share; through scripts/train.sh."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+import train_record
+from jobs import ROOT, SCRIPTS, Job
+from processes import Commands
+from studies import WEIGHTS, Cell
+
+MEASURE = ROOT / "examples" / "translation" / "records" / "measure.py"
+
+
+@dataclass
+class Training(Job):
+    """The updates of a cell; or a beginning, up to the update from which cells differ."""
+
+    cell: Cell = None  # type: ignore[assignment]
+    begins_from: Training | None = None
+
+    @property
+    def _mark(self) -> Path:
+        return self.folder / "trained"
+
+    @property
+    def data(self) -> Path:
+        return self.place.output / "data" / self.cell.data.name
+
+    @property
+    def settings(self) -> str:
+        return self.place.study.settings(self.cell)
+
+    def complete(self) -> bool:
+        return self._mark.is_file()
+
+    def checkpoint(self) -> list[str | Path] | None:
+        """For evaluate.sh, the checkpoint that the study's rule takes; None if there is none yet.
+
+        A training that was stopped early may have fewer to average than the rule says.
+        """
+        if not self.place.study.average:
+            best = self.folder / "checkpoint_best.pt"
+            return ["--checkpoint", best] if best.is_file() else None
+        there = len(list(self.folder.glob("checkpoint_*_*.pt")))
+        count = min(self.place.study.average, there)
+        return ["--save-dir", self.folder, "--average", str(count)] if count else None
+
+    def run(self, commands: Commands) -> None:
+        if self.begins_from and not self.folder.is_dir():
+            self._branch(self.begins_from.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        memory = [sys.executable, MEASURE, self.folder / "memory.json"]
+        command = [SCRIPTS / "train.sh", self.data, "--save-dir", self.folder, *self._arguments()]
+        commands.run(self, [*memory, *command], training=True)
+        self._mark.touch()
+
+    def _branch(self, beginning: Path) -> None:
+        """Take the checkpoints, the log and the memory of the beginning; all of it, or nothing.
+
+        Not by --restore-file, with which a run that was killed starts there again.
+        """
+        aside = self.folder.with_name(f"{self.folder.name}.part")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        for path in beginning.iterdir():
+            if path.suffix == ".pt" or path.name in ("train.log", "memory.json"):
+                shutil.copy2(path, aside)
+        method, preset, seed, flags = self._recorded()
+        options = Namespace(method=method, seed=seed, data=self.data, flags=" ".join(flags))
+        train_record.keep(aside, train_record.describe(options, preset=preset))
+        aside.rename(self.folder)
+
+    def _arguments(self) -> list[str]:
+        method, preset, seed, flags = self._recorded()
+        return ["--method", method, "--preset", preset, "--seed", str(seed), "--", *flags]
+
+    def _recorded(self) -> tuple[str, str, int, list[str]]:
+        """Method, preset, seed and flags for train.sh, which keeps a record of them.
+
+        Every cell goes through LR-Drop's criterion, the plain ones too, whose terms never start:
+        so all take the same plain pass, and a checkpoint of one can be gone on from by another.
+        """
+        study, method = self.place.study, self.cell.method
+        start = method.updates if method.family == "plain" else method.start
+        every = str(study.validate_every)
+        flags = [
+            *study.flags, *method.flags,
+            *(f"--lr-drop-{name}-weight={getattr(method, name):g}" for name in WEIGHTS),
+            f"--lr-drop-start={start}", f"--lr-drop-ramp={method.ramp}",
+            "--max-update", str(method.updates), "--patience", "-1",
+            "--validate-interval-updates", every, "--save-interval-updates", every,
+            "--keep-interval-updates", str(study.average or 1), "--no-epoch-checkpoints",
+            "--validate-interval", "1000000", "--save-interval", "1000000",
+            "--log-format", "json", "--distributed-world-size", "1",
+        ]  # fmt: skip
+        if self.place.device == "cpu":
+            flags.append("--cpu")
+        return "lrdrop", study.preset, self.cell.seed, flags
