@@ -163,6 +163,12 @@ def test_beginnings_are_shared(tmp_path: Path) -> None:
     assert {updates[name] for name in updates if "plain1" not in name and "plain2" not in name} == {
         30
     }
+    # The same for a part of the cells.
+    late = [cell for cell in study.cells if cell.method.name == "late"]
+    part = plan.plan(jobs.Place(study, tmp_path, "cpu"), late)
+    assert [job.name.split()[-1] for job in part] == [
+        "toy", "toy/plain10-seed1", "toy/plain20-seed1", "toy/late-seed1", "toy/late-seed1"
+    ]  # fmt: skip
     # Everything comes after what it needs.
     for position, job in enumerate(found):
         assert all(need in found[:position] for need in job.needs)

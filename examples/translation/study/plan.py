@@ -12,9 +12,12 @@ from trainings import Training
 
 
 def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:
-    """All jobs of these cells, each after what it needs."""
+    """All jobs of these cells of the study, each after what it needs.
+
+    They begin as the other cells of the study do, even if those are not asked for yet.
+    """
     jobs: dict[str, Job] = {}
-    starts = _starts(cells)
+    starts = _starts(place.study.cells)
     for cell in cells:
         data = cell.data.name
         prepared = Preparation(f"data {data}", place, place.output / "data" / data, data=cell.data)
