@@ -263,6 +263,26 @@ def test_refuses_a_folder_of_other_weights_and_goes_on_with_other_flags(
     for flags in ((), ("--lr-drop-hidden-weight", "0.2")):
         again = run(environment, data, *options, *flags)
         assert again.returncode == 1 and "weights {'hidden': '0.1'} there" in again.stderr
+    for flags in (("--lr-drop-start", "5"), ("--lr-drop-ramp=5",)):
+        again = run(environment, data, *options, "--lr-drop-hidden-weight", "0.1", *flags)
+        assert again.returncode == 1 and f"{flags[0][10:].split('=')[0]}': '5'" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "passive"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_waiting_threads_sleep_unless_told_otherwise(
+    environment: dict[str, str],
+    tmp_path: Path,
+    data: Path,
+    given: dict[str, str],
+    expected: str,
+) -> None:
+    environment.pop("OMP_WAIT_POLICY", None)
+    environment |= {"THEN": "printenv OMP_WAIT_POLICY", **given}
+    options = ("--method", "plain", "--preset", "multi30k", "--save-dir", tmp_path / "save")
+    result = run(environment, data, *options)
+    assert result.returncode == 0 and result.stdout.splitlines()[-1] == expected
 
 
 def test_refuses_a_folder_of_unknown_origin(
