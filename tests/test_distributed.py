@@ -172,6 +172,19 @@ def test_two_processes_are_one(
     torch.testing.assert_close(actual, one_process[2 * update_freq], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("ddp", ["pytorch_ddp", "legacy_ddp"])
+def test_the_terms_start_in_all_processes_at_once(
+    data: Path, tmp_path: Path, one_process: dict[int, Any], ddp: str
+) -> None:
+    """The first update is plain, the second has half of the weights."""
+    schedule = ("--lr-drop-start=1", "--lr-drop-ramp=2")
+    one = train(data, tmp_path / "one", 1, "--update-freq=2", *schedule)
+    two = train(data, tmp_path / "two", 2, f"--ddp-backend={ddp}", *schedule)
+    torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+    from_the_start = one_process[2]
+    assert one[1]["loss"] < from_the_start[1]["loss"]
+
+
 def test_a_process_without_sentences_adds_nothing(data: Path, tmp_path: Path) -> None:
     """3 batches, 2 processes: in the second update one of them has a dummy batch."""
     one = train(data, tmp_path / "one", 1, "--batch-size=3", "--update-freq=2")
