@@ -24,7 +24,8 @@ What follows -- goes to fairseq-train as it is and overrules the preset. Example
   -- --update-freq 2                               twice the batch, same memory
   -- --max-tokens 2048 --update-freq 2             same batch, half the memory
   -- --lr-drop-output-weight 1.0                   another weight for a term of the loss
-  -- --lr-drop-start 5000 --lr-drop-ramp 500       terms that act later, and rise to their weights
+  -- --lr-drop-start 0.67 --lr-drop-ramp 500       terms that act after two thirds of the updates (or after
+                                                   5000, say), and rise to their weights in 500
   -- --tensorboard-logdir DIR                      curves for TensorBoard
   -- --log-format json                             statistics as JSON, in train.log too
   -- --eval-bleu --eval-bleu-remove-bpe --best-checkpoint-metric bleu --maximize-best-checkpoint-metric

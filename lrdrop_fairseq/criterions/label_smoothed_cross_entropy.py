@@ -59,12 +59,13 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         lr_drop_hidden_weight: float = 1.0,
         lr_drop_attention_weight: float = 1.0,
         lr_drop_output_weight: float = 2.5,
-        lr_drop_start: int = 0,
-        lr_drop_ramp: int = 0,
+        lr_drop_start: float = 0,
+        lr_drop_ramp: float = 0,
+        max_update: int = 0,
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.set_weights(lr_drop_hidden_weight, lr_drop_attention_weight, lr_drop_output_weight)
-        self.set_schedule(Schedule(lr_drop_start, lr_drop_ramp), task)
+        self.set_schedule(Schedule.of_options(lr_drop_start, lr_drop_ramp, max_update), task)
         checks.check_task(task)
 
     def check_model(self, model: Any) -> None:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """``--lr-drop-start`` and ``--lr-drop-ramp``, both in updates of the optimizer.
-
-    Raises:
-        ValueError: one of the two is negative.
-    """
+    """When the terms start, and how long they rise then; both in updates of the optimizer."""
 
     start: int = 0
     ramp: int = 0
 
-    def __post_init__(self) -> None:
-        for name, value in (("start", self.start), ("ramp", self.ramp)):
-            if value < 0:
-                raise ValueError(f"--lr-drop-{name} is {value}: it must be 0 or more updates")
+    @classmethod
+    def of_options(cls, start: float, ramp: float, max_update: int) -> Schedule:
+        """``--lr-drop-start`` and ``--lr-drop-ramp``: updates, or below 1 parts of ``max_update``.
+
+        Raises:
+            ValueError: one of the two is negative, no whole number of updates, or a part of an
+                unlimited training.
+        """
+        options = {"start": start, "ramp": ramp}
+        return cls(**{name: _updates(name, value, max_update) for name, value in options.items()})
 
     @property
     def constant(self) -> bool:
@@ -37,6 +40,22 @@ class Schedule:
         if update < self.start:
             return 0.0
         return min(1.0, (update - self.start + 1) / self.ramp) if self.ramp else 1.0
+
+
+def _updates(name: str, value: float, max_update: int) -> int:
+    if not (math.isfinite(value) and value >= 0) or (value > 1 and value % 1):
+        raise ValueError(
+            f"--lr-drop-{name} is {value}: it must be a number of updates, or below 1 a part of "
+            "--max-update"
+        )
+    if value == 0 or value >= 1:
+        return int(value)
+    if max_update <= 0:
+        raise ValueError(
+            f"--lr-drop-{name} {value} is a part of --max-update, which is not given: give it, or "
+            f"a number of updates for --lr-drop-{name}"
+        )
+    return round(value * max_update)
 
 
 class UpdateCounter:

@@ -62,7 +62,8 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
         self.set_weights(
             cfg.lr_drop_hidden_weight, cfg.lr_drop_attention_weight, cfg.lr_drop_output_weight
         )
-        self.set_schedule(Schedule(cfg.lr_drop_start, cfg.lr_drop_ramp), task)
+        schedule = (cfg.lr_drop_start, cfg.lr_drop_ramp, cfg.max_update)
+        self.set_schedule(Schedule.of_options(*schedule), task)
 
     def check_model(self, model: Any) -> None:
         super().check_model(model)

@@ -6,6 +6,7 @@ from typing import Any
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
+from omegaconf import II
 from torch import Tensor
 
 from lrdrop_fairseq.criterions import checks
@@ -31,17 +32,21 @@ class LRDropConfig(FairseqDataclass):
             "half of R-Drop's alpha"
         },
     )
-    lr_drop_start: int = field(
+    lr_drop_start: float = field(
         default=0,
         metadata={
-            "help": "updates before the terms act: one plain pass each, at the cost of plain "
-            "training; the terms help a model that has converged, and hold one back that has not"
+            "help": "updates before the terms act, below 1 a part of --max-update: one plain pass "
+            "each; the terms help a model that has converged, and hold one back that has not"
         },
     )
-    lr_drop_ramp: int = field(
+    lr_drop_ramp: float = field(
         default=0,
-        metadata={"help": "updates in which the weights then rise linearly to their values"},
+        metadata={
+            "help": "updates, below 1 a part of --max-update, in which the weights then rise "
+            "linearly to their values"
+        },
     )
+    max_update: int = II("optimization.max_update")
 
 
 class SiameseCriterion:

@@ -30,10 +30,28 @@ def test_strength_by_hand() -> None:
     assert Schedule().constant and not Schedule(1).constant and not Schedule(0, 1).constant
 
 
+def test_parts_of_the_training_by_hand() -> None:
+    """2/3 and 1/10 of 6,000 updates; 1 is an update, and not the whole training."""
+    assert Schedule.of_options(2 / 3, 0.1, 6000) == Schedule(4000, 600)
+    assert Schedule.of_options(1, 500, 6000) == Schedule(1, 500)
+    assert Schedule.of_options(4000, 0, 0) == Schedule(4000, 0)
+
+
 @pytest.mark.parametrize("name", ["start", "ramp"])
-def test_a_negative_number_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"--lr-drop-{name} is -1"):
-        make_criterion(**{f"lr_drop_{name}": -1})
+@pytest.mark.parametrize("value", [-1, -0.5, 1.5, float("nan"), float("inf")])
+def test_a_bad_number_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"--lr-drop-{name} is {value}: it must be a number"):
+        make_criterion(**{f"lr_drop_{name}": value})
+
+
+def test_a_part_of_an_unlimited_training_is_refused() -> None:
+    with pytest.raises(ValueError, match="--lr-drop-start 0.5 is a part of --max-update, which"):
+        make_trainer("--lr-drop-start=0.5")
+
+
+def test_a_part_is_of_the_trainings_own_limit() -> None:
+    trainer = make_trainer("--lr-drop-start=0.5", "--lr-drop-ramp=0.25", "--max-update=8")
+    assert trainer.criterion.schedule == Schedule(4, 2)
 
 
 def at(update: int, criterion: Any) -> Any:
