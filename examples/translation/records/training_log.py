@@ -27,8 +27,8 @@ class TrainingLog:
 
     ``validation``: nll_loss in bits per token. ``terms``: the LR-Drop terms per token, unweighted;
     empty for a plain training. ``seconds_per_update`` is the median over the logged intervals,
-    ``seconds`` the whole training with validation and checkpoints. ``rates``: updates a second by
-    number of updates; ``clock``: seconds of training.
+    ``seconds`` the whole training with validation and checkpoints. ``clock``: seconds of training
+    by number of updates.
     ``gpu_peak_mib``: the most memory that torch had in use on a GPU, about, or 0.
     """
 
@@ -38,14 +38,8 @@ class TrainingLog:
     updates: int
     seconds_per_update: float
     seconds: float
-    rates: dict[int, float]
     clock: dict[int, float]
     gpu_peak_mib: float
-
-    def seconds_per_update_from(self, update: int) -> float:
-        """Median over the logged intervals that begin at ``update`` or later; of all if none do."""
-        late = [rate for known, rate in self.rates.items() if known > update]
-        return 1 / statistics.median(late or self.rates.values())
 
     def seconds_at(self, update: int) -> float:
         """Seconds of training up to an update, between the records of the log interpolated."""
@@ -130,7 +124,6 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
         updates=max(max(rates), max(validation)),
         seconds_per_update=1 / statistics.median(rates.values()),
         seconds=seconds,
-        rates=rates,
         clock=clock.by_update,
         gpu_peak_mib=(gpu_gib - min(free_gib)) * 1024 if free_gib else 0.0,
     )
