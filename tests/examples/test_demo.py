@@ -310,11 +310,7 @@ def test_training_log(tmp_path: Path) -> None:
     assert (log.parameters, log.updates) == (1234, 30)
     assert log.seconds_per_update == pytest.approx(0.25)
     assert log.seconds == 61
-    assert (log.seconds_at(20), log.seconds_at(25), log.seconds_per_update_from(20)) == (
-        19,
-        40,
-        0.5,
-    )
+    assert (log.seconds_at(20), log.seconds_at(25)) == (19, 40)
 
 
 def test_training_log_of_a_stopped_training(tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ class TrainingLog:
     ``validation``: nll_loss in bits per token. ``terms``: the LR-Drop terms per token, unweighted;
     empty for a plain training. ``seconds_per_update`` is the median over the logged intervals,
     ``seconds`` the whole training with validation and checkpoints. ``clock``: seconds of training
-    by number of updates.
-    ``gpu_peak_mib``: the most memory that torch had in use on a GPU, about, or 0.
+    by number of updates. ``gpu_peak_mib``: the most memory that torch had in use on a GPU, about,
+    or 0.
     """
 
     validation: dict[int, float]
