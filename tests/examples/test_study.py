@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -351,7 +351,9 @@ def test_wrong_usage(arguments: list[str], message: str) -> None:
 def test_what_cannot_be_run_is_refused_in_words(tmp_path: Path) -> None:
     done = run_study(tmp_path / "none.yaml")
     assert done.returncode == 1 and "no such file" in done.stderr
-    done = run_study(write_study(tmp_path), "--only", "x*", "--output", tmp_path / "out")
+    # The device is looked for last, and takes longest.
+    here = ("--output", tmp_path / "out", "--device", "cpu")
+    done = run_study(write_study(tmp_path), "--only", "x*", *here)
     assert done.returncode == 1
     assert "--only 'x*' matches no cell; there are toy/plain-seed1, toy/LR-Drop" in done.stderr
     if not torch.cuda.is_available():
@@ -367,15 +369,30 @@ def parameters(folder: Path) -> Any:
     return load_checkpoint_to_cpu(str(folder / "checkpoint_last.pt"))["model"]
 
 
-def test_a_killed_study_goes_on(tmp_path: Path) -> None:
-    """Killed in the beginning and in a cell, which goes on as an orphan: nothing is lost, and the
-    cell equals a training that was never interrupted, bit for bit."""
-    toy.write_texts(tmp_path)
-    study, output = write_study(tmp_path), tmp_path / "out with space"
-    command = [str(STUDY / "run.sh"), str(study), "--output", str(output), "--workers", "2"]
-    kill_when("begin toy/plain20-seed1: starts", command, env=toy.ENVIRONMENT)
-    kill_when("train toy/LR-Drop-seed1: starts", command, env=toy.ENVIRONMENT)
-    done = run_study(*command[1:])
+class Killed(NamedTuple):
+    """A study of two cells that was killed twice and then ran to its end."""
+
+    folder: Path
+    command: list[str]
+    output: Path
+    last: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    """Killed in the beginning and in a cell, which goes on as an orphan."""
+    folder = tmp_path_factory.mktemp("killed study")
+    toy.write_texts(folder)
+    output = folder / "out"
+    command = [str(write_study(folder)), "--output", str(output), "--workers", "2"]
+    for said in ("begin toy/plain20-seed1: starts", "train toy/LR-Drop-seed1: starts"):
+        kill_when(said, [str(STUDY / "run.sh"), *command], env=toy.ENVIRONMENT)
+    return Killed(folder, command, output, run_study(*command))
+
+
+def test_a_killed_study_goes_on(killed: Killed, tmp_path: Path) -> None:
+    """Nothing is lost, and the cell equals a training that was never interrupted, bit for bit."""
+    done, output = killed.last, killed.output
     assert done.returncode == 0, done.stderr
     assert "begin toy" not in done.stderr, "the beginning was complete"
     rows = rows_of(output)
@@ -406,23 +423,28 @@ def test_a_killed_study_goes_on(tmp_path: Path) -> None:
     plain = parameters(output / "cells" / "toy" / "plain-seed1")
     assert not all(torch.equal(plain[name], whole[name]) for name in whole)
 
-    again = run_study(*command[1:])
+
+def test_a_complete_study_is_left_alone_and_another_one_is_refused(killed: Killed) -> None:
+    folder, output = killed.folder, killed.output
+    rows = rows_of(output)
+    again = run_study(*killed.command)
     assert again.returncode == 0 and "2 cells, 2 of them complete" in again.stderr
     assert "starts" not in again.stderr
-    write_study(tmp_path, **{"hidden: 0.1": "hidden: 0.2"})
-    other = run_study(*command[1:])
-    assert other.returncode == 1 and "has toy/LR-Drop-seed1 with other settings" in other.stderr
+
+    def refused(old: str, new: str) -> str:
+        write_study(folder, **{old: new})
+        done = run_study(*killed.command)
+        assert done.returncode == 1 and "other settings" in done.stderr
+        return done.stderr
+
+    assert "has toy/LR-Drop-seed1 with other" in refused("hidden: 0.1", "hidden: 0.2")
     (output / "results.tsv").unlink()
-    write_study(tmp_path, **{"--lr 0.003": "--lr 0.004"})
-    other = run_study(*command[1:])
-    assert other.returncode == 1
-    assert f"{output}/beginnings/toy/plain20-seed1 was made with other settings" in other.stderr
-    write_study(tmp_path, **{"vocab_size: 50": "vocab_size: 49"})
-    other = run_study(*command[1:])
-    assert other.returncode == 1 and f"{output}/data/toy was made with other" in other.stderr
-    write_study(tmp_path)
-    rebuilt = run_study(*command[1:])
-    assert rebuilt.returncode == 0 and set(rows_of(output)) == set(rows), "rows from what is there"
+    assert f"{output}/beginnings/toy/plain20-seed1 was made" in refused("--lr 0.003", "--lr 0.004")
+    assert f"{output}/data/toy was made" in refused("vocab_size: 50", "vocab_size: 49")
+    write_study(folder)
+    assert run_study(*killed.command).returncode == 0
+    for method, row in rows_of(output).items():
+        assert row == rows[method] | {"date": row["date"]}, "from what is there"
 
 
 FAKE_TRAIN = """#!/bin/bash
@@ -446,7 +468,7 @@ LOG = """
 
 
 @pytest.fixture
-def fake(tmp_path: Path, toy_run: toy.ToyRun) -> dict[str, str]:
+def fake(tmp_path: Path, killed: Killed) -> dict[str, str]:
     """An environment in which seed 2 fails and seed 3 trains for ever, once they have begun."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -458,25 +480,25 @@ def fake(tmp_path: Path, toy_run: toy.ToyRun) -> dict[str, str]:
         "PATH": f"{folder}{os.pathsep}{toy.ENVIRONMENT['PATH']}",
         "LOG": str(tmp_path / "log"),
         "ENDS": "",
-        "CHECKPOINT": str(toy_run.checkpoint),
+        "CHECKPOINT": str(killed.output / "cells" / "toy" / "plain-seed1" / "checkpoint_best.pt"),
     }
 
 
-def seeds(folder: Path, list_of_seeds: str, run: toy.ToyRun) -> list[str]:
+def seeds(folder: Path, list_of_seeds: str, killed: Killed) -> list[str]:
     """The arguments of a study of these seeds, on one worker, whose data are prepared."""
     path = write_study(
         folder,
-        **{"TEXT": str(run.texts), "start: 20": f"seeds: {list_of_seeds}", "  plain: {}\n": ""},
+        **{"TEXT": str(killed.folder), "start: 20": f"seeds: {list_of_seeds}", "  plain: {}\n": ""},
     )
-    shutil.copytree(run.data, folder / "out" / "data" / "toy")
+    shutil.copytree(killed.output / "data" / "toy", folder / "out" / "data" / "toy")
     return [str(path), "--output", str(folder / "out"), "--workers", "1"]
 
 
 def test_a_failed_cell_is_named_and_the_others_go_on(
-    tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
+    tmp_path: Path, killed: Killed, fake: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
-    done = run_study(*seeds(tmp_path, "[2, 1]", toy_run), **fake)
+    done = run_study(*seeds(tmp_path, "[2, 1]", killed), **fake)
     assert done.returncode == 1
     assert "train toy/LR-Drop-seed2: FAILED" in done.stderr
     assert "    no memory is left" in done.stderr
@@ -485,10 +507,10 @@ def test_a_failed_cell_is_named_and_the_others_go_on(
 
 
 def test_when_the_time_is_up_what_there_is_is_scored(
-    tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
+    tmp_path: Path, killed: Killed, fake: dict[str, str]
 ) -> None:
     """The training would go on for ever, and another one is not started."""
-    arguments = seeds(tmp_path, "[3, 1]", toy_run)
+    arguments = seeds(tmp_path, "[3, 1]", killed)
     # Half a minute: enough for the training to begin, on a slow machine too.
     done = run_study(*arguments, "--time-limit", "0.5", **fake)
     assert done.returncode == 3, done.stderr
@@ -505,9 +527,9 @@ def test_when_the_time_is_up_what_there_is_is_scored(
 
 
 def test_a_second_runner_is_refused_and_an_ended_one_leaves_nothing_running(
-    tmp_path: Path, toy_run: toy.ToyRun, fake: dict[str, str]
+    tmp_path: Path, killed: Killed, fake: dict[str, str]
 ) -> None:
-    arguments = seeds(tmp_path, "[3]", toy_run)
+    arguments = seeds(tmp_path, "[3]", killed)
     first = subprocess.Popen(
         [str(STUDY / "run.sh"), *arguments],
         env={**toy.ENVIRONMENT, **fake}, stderr=subprocess.PIPE, text=True,
