@@ -33,12 +33,7 @@ def main() -> None:
 
 def describe_machine() -> dict[str, str]:
     """Hardware, threads, versions of what drives the GPU, torch's version and the date."""
-    cpu = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as lines:
-            models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-        cpu = models[0] if models else cpu
-    machine = {"CPU": f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"}
+    machine = {"CPU": f"{processor()}, {torch.get_num_threads()} threads"}
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory / 2**30
         machine["GPU"] = f"{torch.cuda.get_device_name()}, {memory:.0f} GiB"
@@ -47,6 +42,16 @@ def describe_machine() -> dict[str, str]:
     machine["torch"] = torch.__version__
     machine["date"] = datetime.date.today().isoformat()
     return machine
+
+
+def processor() -> str:
+    """The model of the processor and how many cores there are."""
+    cpu = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+        cpu = models[0] if models else cpu
+    return f"{cpu}, {os.cpu_count()} cores"
 
 
 def _driver() -> str:

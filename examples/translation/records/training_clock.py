@@ -6,8 +6,9 @@ import datetime
 import re
 
 TIME = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \| ")
-# A process has built its model, has found a checkpoint, and takes its first batch.
-BUILT = re.compile(r"\| INFO \| .*num\. (?:shared )?model params: ")
+# A process has built its model of so many parameters, has found a checkpoint, and takes its first
+# batch.
+BUILT = re.compile(r"\| INFO \| .*num\. (?:shared )?model params: ([\d,]+)")
 LOADED = re.compile(r"\| INFO \| .*Loaded checkpoint .* @ (\d+) updates\)")
 BEGAN = "Start iterating over samples"
 

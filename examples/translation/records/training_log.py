@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from training_clock import Clock
+from training_clock import BUILT, Clock
 
 RECORD = re.compile(r"\| INFO \| (train_inner|train|valid) \| (\{.*\})\s*$")
 GPU_MEMORY = re.compile(r"\| INFO \| .* total memory = ([\d.]+) GB")
-PARAMETERS = re.compile(r"\| INFO \| .*num\. (?:shared )?model params: ([\d,]+)")
 TERMS = ("hidden_loss", "attention_loss", "output_loss")
 
 
@@ -81,7 +80,7 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
         if clock.resumed_at is not None:
             for curve in (validation, rates, *terms.values()):
                 _forget_after(curve, clock.resumed_at)
-        if counted := PARAMETERS.search(line):
+        if counted := BUILT.search(line):
             parameters = parameters or int(counted.group(1).replace(",", ""))
         if memory := GPU_MEMORY.search(line):
             gpu_gib = float(memory.group(1))

@@ -29,10 +29,6 @@ class Evaluation(Job):
     def _mark(self) -> Path:
         return self.folder / "evaluated"
 
-    @property
-    def settings(self) -> str:
-        return self.training.settings
-
     def complete(self) -> bool:
         return self.training.complete() and self._mark.is_file()
 

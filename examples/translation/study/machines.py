@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from pathlib import Path
-
 import torch
+
+from benchmarks.machine import processor
 
 
 def describe(device: str) -> str:
@@ -16,12 +14,5 @@ def describe(device: str) -> str:
             raise ValueError("--device cuda, but torch sees no CUDA device: give --device cpu")
         name = torch.cuda.get_device_name()
     else:
-        name = f"{_processor()}, {os.cpu_count()} cores"
+        name = processor()
     return f"{name}, torch {torch.__version__}"
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.is_file() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.machine()

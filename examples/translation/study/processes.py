@@ -33,9 +33,10 @@ class Commands:
     everything does.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self) -> None:
+        # One thread each: trainings that share cores without that are several times slower.
         self._environment = {
-            "OMP_NUM_THREADS": str(threads),
+            "OMP_NUM_THREADS": "1",
             "OMP_WAIT_POLICY": "passive",
             **os.environ,
         }

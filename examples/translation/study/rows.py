@@ -31,8 +31,7 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
     """What came out of a cell, from its log and its scores.
 
     ``seconds`` count the beginning that it shares with others as if it had trained alone,
-    ``checkpoint seconds`` go up to the update of the
-    scored checkpoint.
+    ``checkpoint seconds`` go up to the update of the scored checkpoint.
 
     Raises:
         LogError: the log has no validation.

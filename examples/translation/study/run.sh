@@ -54,6 +54,6 @@ fi
 name="$(basename -- "$study")"
 output="${output:-$ROOT/results/study/${name%.*}}"
 
-export PYTHONPATH="$ROOT/scripts:$STUDY/../records${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="$ROOT/scripts:$STUDY/../records:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 exec python "$STUDY/run_study.py" "$study" --output "$output" --workers "$workers" --device "$device" \
     --only "$only" ${time_limit:+--time-limit "$time_limit"}

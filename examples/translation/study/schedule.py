@@ -45,7 +45,7 @@ class Scheduler:
         self._early: list[str] = []
         self._running: dict[Future[None], Job] = {}
         self._evaluations = [0.0]  # seconds of each
-        self.commands = Commands(threads=1)
+        self.commands = Commands()
 
     def run(self) -> None:
         """Run until everything is done, has failed, or is out of time."""
