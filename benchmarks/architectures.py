@@ -17,7 +17,8 @@ from benchmarks.shapes import Shape, dictionary, make_batches
 
 _CLASSES = 3
 _TRANSLATION = (
-    "--task translation --criterion lr_drop_label_smoothed_cross_entropy --label-smoothing 0.1 "
+    "--task translation --criterion lr_drop_label_smoothed_cross_entropy --lr-drop-start 0 "
+    "--label-smoothing 0.1 "
     "--share-all-embeddings --max-source-positions 512 --max-target-positions 512 "
 )
 _SENTENCES = (

@@ -23,7 +23,7 @@ from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as lr_drop
 from lrdrop_fairseq.siamese import duplicate
 
 _SMOOTHING = "--label-smoothing 0.1"
-_LR_DROP = f"--criterion lr_drop_label_smoothed_cross_entropy {_SMOOTHING}"
+_LR_DROP = f"--criterion lr_drop_label_smoothed_cross_entropy --lr-drop-start 0 {_SMOOTHING}"
 _NO_TERMS = "--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0 --lr-drop-output-weight 0"
 
 # The flags of each contender's criterion.

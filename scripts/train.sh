@@ -24,8 +24,8 @@ What follows -- goes to fairseq-train as it is and overrules the preset. Example
   -- --update-freq 2                               twice the batch, same memory
   -- --max-tokens 2048 --update-freq 2             same batch, half the memory
   -- --lr-drop-output-weight 1.0                   another weight for a term of the loss
-  -- --lr-drop-start 0.67 --lr-drop-ramp 500       terms that act after two thirds of the updates (or after
-                                                   5000, say), and rise to their weights in 500
+  -- --lr-drop-start 5000 --lr-drop-ramp 500       terms that act after 5,000 updates (default 0.67: after
+                                                   two thirds), and rise to their weights in 500
   -- --tensorboard-logdir DIR                      curves for TensorBoard
   -- --log-format json                             statistics as JSON, in train.log too
   -- --eval-bleu --eval-bleu-remove-bpe --best-checkpoint-metric bleu --maximize-best-checkpoint-metric
@@ -65,6 +65,10 @@ optimizer_flags=(--optimizer adam --adam-betas "(0.9, 0.98)" --clip-norm 0.0)
 schedule_flags=(--lr-scheduler inverse_sqrt --warmup-init-lr 1e-07)
 checkpoint_flags=(--save-dir "$save_dir" --keep-last-epochs 10)
 half_precision=no
+# What an iwslt or wmt training has beside the criterion's defaults, which were found on small data: the output term's
+# weight in the published R-Drop (its alpha of 5), which acts from the first update on.
+rdrop_flags=(--lr-drop-output-weight 2.5 --lr-drop-start 0)
+lrdrop_flags=(--lr-drop-output-weight 2.5)
 
 # Every method uses an lr_drop_* architecture: without LR-Drop's criterion it is fairseq's own, to the last bit.
 case "$preset" in
@@ -77,6 +81,7 @@ case "$preset" in
         schedule_flags+=(--warmup-updates 2000 --max-update 8000)
         batch_flags=(--max-tokens 4096)
         checkpoint_flags+=(--patience 10)
+        rdrop_flags=() lrdrop_flags=()
         log_interval=50
         ;;
     iwslt)
@@ -110,9 +115,9 @@ case "$method" in
     plain) loss_flags+=(--criterion label_smoothed_cross_entropy) ;;
     rdrop)
         loss_flags+=(--criterion lr_drop_label_smoothed_cross_entropy)
-        loss_flags+=(--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0)
+        loss_flags+=(--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0 "${rdrop_flags[@]}")
         ;;
-    lrdrop) loss_flags+=(--criterion lr_drop_label_smoothed_cross_entropy) ;;
+    lrdrop) loss_flags+=(--criterion lr_drop_label_smoothed_cross_entropy "${lrdrop_flags[@]}") ;;
     *) usage_error "--method is plain, rdrop or lrdrop, not '$method'" ;;
 esac
 

@@ -38,7 +38,8 @@ COMMON = (
     "--cpu --num-workers 0 --seed 1 "
     "--encoder-layers 2 --encoder-embed-dim 16 --encoder-ffn-embed-dim 24 "
     "--encoder-attention-heads 2 --dropout 0 --attention-dropout 0 --activation-dropout 0 "
-    "--lr-drop-hidden-weight 0.7 --lr-drop-attention-weight 3 --lr-drop-output-weight 2.5 "
+    "--lr-drop-start 0 --lr-drop-hidden-weight 0.7 --lr-drop-attention-weight 3 "
+    "--lr-drop-output-weight 2.5 "
     "--optimizer sgd --lr 1 --lr-scheduler fixed --clip-norm 0 "
     "--batch-size 2 --required-batch-size-multiple 1 --max-epoch 1 --disable-validation "
 )

@@ -54,6 +54,8 @@ def make_criterion(
     name: str = "lr_drop_label_smoothed_cross_entropy", task: Any = None, **options: Any
 ) -> Any:
     options = {"sentence_avg": False, "label_smoothing": 0.1, **options}
+    if name.startswith("lr_drop_"):
+        options = {"lr_drop_start": 0, **options}
     return CRITERION_REGISTRY[name](task or make_task(), **options)
 
 
@@ -62,6 +64,7 @@ def make_trainer(*flags: str, task: Any = None, seed: int = 1) -> Trainer:
     arguments = ["no-data", "--task=translation", "--max-tokens=100", "--log-format=none"]
     arguments += ["--arch=lr_drop_transformer", "--criterion=lr_drop_label_smoothed_cross_entropy"]
     arguments += ["--label-smoothing=0.1", "--optimizer=adam", "--lr=1e-3", "--lr-scheduler=fixed"]
+    arguments += ["--lr-drop-start=0"]
     arguments += [f"--{name.replace('_', '-')}={size}" for name, size in SIZES.items()]
     args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, *flags])
     config = convert_namespace_to_omegaconf(args)

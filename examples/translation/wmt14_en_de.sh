@@ -14,7 +14,7 @@ dataset=wmt14
 directions=(en-de de-en)
 
 # Training: Transformer-big with what R-Drop's authors give for this data set (github.com/dropreg/R-Drop/issues/19).
-# Their alpha = 5 is 2.5 here, the default of --lr-drop-output-weight. They do not say on how many GPUs; the large
+# Their alpha = 5 is 2.5 here, --lr-drop-output-weight. They do not say on how many GPUs; the large
 # batch of Ott et al. is --update-freq 16 on eight.
 preset=wmt
 train_flags=(

@@ -3,7 +3,7 @@
 # No "from __future__ import annotations": fairseq reads the types of the config's fields.
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,7 +31,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class LRDropLabelSmoothedCrossEntropyConfig(LRDropConfig, LabelSmoothedCrossEntropyCriterionConfig):
-    pass
+    lr_drop_hidden_weight: float = field(
+        default=0.1,
+        metadata={"help": "alpha: weight of the hidden states regularization (HSR), 0 for none"},
+    )
+    lr_drop_start: float = field(
+        default=0.67,
+        metadata={
+            "help": "updates before the terms act, below 1 a part of --max-update: one plain pass "
+            "each. The terms help a model that has converged, and hold one back that has not: 0 "
+            "for one that is pretrained"
+        },
+    )
 
 
 @register_criterion(
@@ -56,10 +67,10 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         label_smoothing: float,
         ignore_prefix_size: int = 0,
         report_accuracy: bool = False,
-        lr_drop_hidden_weight: float = 1.0,
+        lr_drop_hidden_weight: float = 0.1,
         lr_drop_attention_weight: float = 1.0,
-        lr_drop_output_weight: float = 2.5,
-        lr_drop_start: float = 0,
+        lr_drop_output_weight: float = 1.0,
+        lr_drop_start: float = 0.67,
         lr_drop_ramp: float = 0,
         max_update: int = 0,
     ) -> None:

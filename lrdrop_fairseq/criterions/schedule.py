@@ -53,7 +53,7 @@ def _updates(name: str, value: float, max_update: int) -> int:
     if max_update <= 0:
         raise ValueError(
             f"--lr-drop-{name} {value} is a part of --max-update, which is not given: give it, or "
-            f"a number of updates for --lr-drop-{name}"
+            f"a number of updates for --lr-drop-{name} (0 for a pretrained model)"
         )
     return round(value * max_update)
 
@@ -84,6 +84,6 @@ class UpdateCounter:
             raise ValueError(
                 "--lr-drop-start and --lr-drop-ramp need the number of updates, which fairseq's "
                 "trainer tells the task's train_step: call that to train, as fairseq-train does, "
-                "or leave out both"
+                "or set both to 0"
             )
         return self.updates

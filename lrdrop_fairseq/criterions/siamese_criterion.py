@@ -26,7 +26,7 @@ class LRDropConfig(FairseqDataclass):
         metadata={"help": "beta: weight of the multi-head attention regularization (MHAR)"},
     )
     lr_drop_output_weight: float = field(
-        default=2.5,
+        default=1.0,
         metadata={
             "help": "gamma: weight of the output regularization (OR), the symmetric KL divergence; "
             "half of R-Drop's alpha"
@@ -35,8 +35,8 @@ class LRDropConfig(FairseqDataclass):
     lr_drop_start: float = field(
         default=0,
         metadata={
-            "help": "updates before the terms act, below 1 a part of --max-update: one plain pass "
-            "each; the terms help a model that has converged, and hold one back that has not"
+            "help": "updates before the terms act, below 1 a part of --max-update: "
+            "one plain pass each"
         },
     )
     lr_drop_ramp: float = field(

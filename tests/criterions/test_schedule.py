@@ -7,10 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from fairseq import options
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from lrdrop_fairseq import output_layer
 from lrdrop_fairseq.criterions.schedule import Schedule
-from tests.toy import assert_same, make_criterion, make_model, make_sample, make_trainer, run
+from tests.toy import (
+    assert_same,
+    make_criterion,
+    make_model,
+    make_sample,
+    make_task,
+    make_trainer,
+    run,
+)
 from tests.toy_sentences import (
     make_sentence_criterion,
     make_sentence_model,
@@ -47,6 +57,21 @@ def test_a_bad_number_is_refused(name: str, value: float) -> None:
 def test_a_part_of_an_unlimited_training_is_refused() -> None:
     with pytest.raises(ValueError, match="--lr-drop-start 0.5 is a part of --max-update, which"):
         make_trainer("--lr-drop-start=0.5")
+
+
+def test_by_default_the_terms_act_in_the_last_third() -> None:
+    """Without any flag of ours; and a training without limit has to say when."""
+
+    def schedule(*limit: str) -> Schedule:
+        flags = ["no-data", "--arch=lr_drop_transformer", *limit]
+        flags += ["--criterion=lr_drop_label_smoothed_cross_entropy"]
+        args = options.parse_args_and_arch(options.get_training_parser(), flags)
+        criterion = convert_namespace_to_omegaconf(args).criterion
+        return make_task().build_criterion(criterion).schedule
+
+    assert schedule("--max-update=100") == Schedule(67, 0)
+    with pytest.raises(ValueError, match="--lr-drop-start 0.67 is a part of --max-update, which"):
+        schedule()
 
 
 def test_a_part_is_of_the_trainings_own_limit() -> None:

@@ -93,7 +93,8 @@ def test_bart(bart: Any, arch: str, mask: bool, tmp_path: Path) -> None:
         task.source_dictionary.add_symbol("<mask>")
     sizes = flags({**SIZES, **BART_SIZES})
     criterion = "--criterion=lr_drop_label_smoothed_cross_entropy"
-    trainer = make_trainer(task, "--task=translation", f"--arch={arch}", criterion, *sizes)
+    trainer = make_trainer(task, "--task=translation", f"--arch={arch}", criterion,
+                           "--lr-drop-start=0", *sizes)  # fmt: skip
     trainer.load_checkpoint(str(path), **RESET)
     words = len(task.source_dictionary)
     for name, parameter in trainer.model.named_parameters():

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -103,26 +102,32 @@ def test_help(environment: dict[str, str]) -> None:
     assert result.returncode == 0 and "--eval-bleu" in result.stdout
 
 
-METHODS: dict[str, dict[str, Any]] = {
-    "plain": {"criterion": "label_smoothed_cross_entropy", "weights": []},
-    "rdrop": {
-        "criterion": "lr_drop_label_smoothed_cross_entropy",
-        "weights": ["--lr-drop-hidden-weight", "--lr-drop-attention-weight"],
-    },
-    "lrdrop": {"criterion": "lr_drop_label_smoothed_cross_entropy", "weights": []},
+LAYERS_OFF = {"--lr-drop-hidden-weight": "0", "--lr-drop-attention-weight": "0"}
+PUBLISHED = {"--lr-drop-output-weight": "2.5", "--lr-drop-start": "0"}
+# Beside the criterion's defaults.
+TERMS: dict[tuple[str, str], dict[str, str]] = {
+    ("multi30k", "plain"): {},
+    ("multi30k", "rdrop"): LAYERS_OFF,
+    ("multi30k", "lrdrop"): {},
+    ("iwslt", "plain"): {},
+    ("iwslt", "rdrop"): LAYERS_OFF | PUBLISHED,
+    ("iwslt", "lrdrop"): {"--lr-drop-output-weight": "2.5"},
+    ("wmt", "rdrop"): LAYERS_OFF | PUBLISHED,
+    ("wmt", "lrdrop"): {"--lr-drop-output-weight": "2.5"},
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_methods(environment: dict[str, str], tmp_path: Path, data: Path, method: str) -> None:
+@pytest.mark.parametrize(("preset", "method"), TERMS)
+def test_methods(
+    environment: dict[str, str], tmp_path: Path, data: Path, preset: str, method: str
+) -> None:
     arguments = trained(
-        environment, data, "--method", method, "--preset", "multi30k", "--save-dir", tmp_path / "s"
+        environment, data, "--method", method, "--preset", preset, "--save-dir", tmp_path / "s"
     )
-    expected = METHODS[method]
-    assert value(arguments, "--criterion") == expected["criterion"]
-    assert [flag for flag in arguments if flag.startswith("--lr-drop")] == expected["weights"]
-    assert all(value(arguments, flag) == "0" for flag in expected["weights"])
-    assert value(arguments, "--arch") == "lr_drop_transformer_multi30k"
+    ours = "" if method == "plain" else "lr_drop_"
+    assert value(arguments, "--criterion") == f"{ours}label_smoothed_cross_entropy"
+    flags = [flag for flag in arguments if flag.startswith("--lr-drop")]
+    assert {flag: value(arguments, flag) for flag in flags} == TERMS[preset, method]
 
 
 @pytest.mark.parametrize(
