@@ -28,8 +28,14 @@ TITLES = {
 def plot(names: Sequence[str], gaps: Sequence[Sequence[Gap]], path: Path) -> None:
     """Write a PNG that appears only when it is complete."""
     kinds = [kind for kind in TITLES if any(gap.place.kind == kind for gap in gaps[0])]
+    widths = [max(6, sum(gap.place.kind == kind for gap in gaps[0])) for kind in kinds]
     figure, panels = plt.subplots(
-        1, len(kinds), figsize=(4.4 * len(kinds), 4.2), layout="constrained", squeeze=False
+        1,
+        len(kinds),
+        figsize=(4 + 0.35 * sum(widths), 4.4),
+        width_ratios=widths,
+        layout="constrained",
+        squeeze=False,
     )
     for axes, kind in zip(panels[0], kinds):
         for index, (name, found) in enumerate(zip(names, gaps)):
@@ -38,7 +44,9 @@ def plot(names: Sequence[str], gaps: Sequence[Sequence[Gap]], path: Path) -> Non
         axes.set_title(TITLES[kind], fontsize=10)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    panels[0][0].legend(fontsize=8)
+    # Above the panels: inside of one it would hide points.
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(names), fontsize=8)
     aside = path.with_name(f"{path.name}.part")
     figure.savefig(aside, dpi=150, format="png")
     plt.close(figure)

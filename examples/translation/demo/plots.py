@@ -31,13 +31,15 @@ TERM_LABELS = {
 
 
 def validation_figure(logs: dict[str, TrainingLog]) -> Figure:
-    """Validation loss of every system by updates."""
+    """Validation loss of every system by updates, and where the terms of LR-Drop begin."""
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
     for name, log in logs.items():
         colour, marker, line = STYLES[name]
         updates = sorted(log.validation)
         values = [log.validation[update] for update in updates]
         axes.plot(updates, values, line, color=colour, marker=marker, markersize=5, label=name)
+    start = min(logs["LR-Drop"].terms[TERMS[0]])
+    axes.axvline(start, color="grey", linestyle=":", label="LR-Drop's terms begin")
     axes.set_xlabel("updates")
     axes.set_ylabel("validation nll_loss [bits per token]")
     perplexity = axes.secondary_yaxis("right", functions=(_perplexity, _bits))

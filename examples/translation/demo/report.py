@@ -92,7 +92,6 @@ def table(systems: list[System]) -> str:
         "chrF",
         "parameters",
         "updates",
-        "s/update",
         "peak memory",
         "training",
     )
@@ -103,7 +102,6 @@ def table(systems: list[System]) -> str:
             f"{system.chrf.value:.2f}",
             f"{system.log.parameters:,}",
             f"{system.log.updates:,}",
-            f"{system.log.seconds_per_update:.3f}",
             f"{system.peak_memory_mib:,.0f} MiB",
             f"{system.log.seconds:,.0f} s",
         )
@@ -121,8 +119,8 @@ def table(systems: list[System]) -> str:
     signatures = {f"sacreBLEU: {s.bleu.signature}": None for s in systems}
     signatures |= {f"chrF: {s.chrf.signature}": None for s in systems}
     notes = [
-        "s/update: median over the logged intervals. training: with validation, without start-up.",
-        "peak memory: largest resident set of the training process.",
+        "training: with validation, without start-up. peak memory: largest resident set of the "
+        "training process.",
     ]
     return "\n".join([*lines, "", *signatures, *notes])
 

@@ -13,16 +13,16 @@ usage() {
 Usage: examples/translation/demo/run.sh [--output DIR] [--updates N]
 
   --output DIR  what the demo writes (default build/demo in the repository)
-  --updates N   training updates of each of the two systems (default 800, at least 100)
+  --updates N   training updates of each of the two systems (default 1500, at least 100)
 
-Writes a German-English corpus, trains a small Transformer on it twice, with label-smoothed cross
-entropy and with LR-Drop, translates the test set with both, and prints a table. DIR holds report.txt,
+Writes a small German-English corpus, trains a small Transformer on it twice, with label-smoothed
+cross entropy and with LR-Drop, translates the test set with both, and prints a table. DIR holds report.txt,
 validation.png and lrdrop_terms.png, and per system the log, the checkpoints and the translations.
 What is complete from an earlier run is not made again: delete DIR to start over.
 END
 }
 
-output="$ROOT/build/demo" updates=800
+output="$ROOT/build/demo" updates=1500
 while (($# > 0)); do
     case "$1" in
         --output) need_value "$@"; output="$2"; shift 2 ;;
@@ -34,16 +34,15 @@ done
 ((updates >= 100)) || usage_error "--updates must be at least 100: fewer make no curve"
 
 # Both systems train with these flags and the same seed.
-average=4                # checkpoints whose mean translates: the last four tenths of the training
 tenth=$((updates / 10))
 flags=(
     # the model: preset multi30k (d 128, FFN 256, 4 heads) with half its layers
-    --encoder-layers 2 --decoder-layers 2 --dropout 0.1
-    # the schedule and the batch: many small updates, because the time is short
+    --encoder-layers 2 --decoder-layers 2 --dropout 0.3
+    # the schedule and the batch: many small updates, because the time is short; some 50 passes over the pairs
     --lr 0.004 --warmup-updates 150 --max-update "$updates" --max-tokens 1024
-    # ten points on the validation curve, each with a checkpoint; none at the ends of epochs
+    # ten points on the validation curve; the best checkpoint translates, the last is there to go on from
     --validate-interval-updates "$tenth" --save-interval-updates "$tenth"
-    --keep-interval-updates "$average" --no-epoch-checkpoints
+    --keep-interval-updates 1 --no-epoch-checkpoints
     # what the table and the plots are made of
     --log-format json --log-interval 10
 )
@@ -52,14 +51,14 @@ step() { printf '\n[%s/6] %s\n' "$1" "$2"; }
 done_before() { printf '      complete from an earlier run\n'; }
 
 # What DIR was made with: mixing two demos in one folder would compare unequal trainings.
-settings="updates $updates"
+settings="2,000 pairs, updates $updates"
 if [[ -f "$output/settings" && "$(<"$output/settings")" != "$settings" ]]; then
     die "$output holds a demo with other settings ($(<"$output/settings")): delete it, or give another --output"
 fi
 mkdir -p -- "$output"
 printf '%s\n' "$settings" >"$output/settings"
 
-# train NUMBER FOLDER METHOD TITLE [FLAG ...]
+# train NUMBER FOLDER METHOD TITLE
 train() {
     local folder="$output/$2"
     step "$1" "Training: $4 ($updates updates)"
@@ -67,7 +66,7 @@ train() {
     mkdir -p -- "$folder"
     # train.sh copies all of its output to train.log; here the validation records are enough.
     if ! python "$RECORDS/measure.py" "$folder/memory.json" "$ROOT/scripts/train.sh" "$output/data" \
-        --method "$3" --preset multi30k --save-dir "$folder" -- "${flags[@]}" "${@:5}" 2>"$folder/train.err" |
+        --method "$3" --preset multi30k --save-dir "$folder" -- "${flags[@]}" 2>"$folder/train.err" |
         awk -F'"' '/\| INFO \| valid \| / {
             for (i = 1; i < NF; i++) { if ($i == "valid_ppl") p = $(i + 2); if ($i == "valid_num_updates") u = $(i + 2) }
             printf "      update %5d   validation perplexity %s\n", u, p; fflush() }'; then
@@ -81,31 +80,29 @@ train() {
 translate() {
     local folder="$output/$1"
     if [[ -f "$folder/test/scores.test.json" ]]; then done_before; return; fi
-    printf '      %s: the average of the last %s checkpoints, beam 5\n' "$2" "$average"
-    if ! "$ROOT/scripts/evaluate.sh" "$output/data" --save-dir "$folder" --average "$average" \
+    printf '      %s: the best checkpoint by validation loss, beam 5\n' "$2"
+    if ! "$ROOT/scripts/evaluate.sh" "$output/data" --checkpoint "$folder/checkpoint_best.pt" \
         --subset test --output "$folder/test" >"$folder/translate.log" 2>&1; then
         tail -n 15 -- "$folder/translate.log" >&2
         die "translating failed; all it said is in $folder/translate.log"
     fi
 }
 
-step 1 "Writing the corpus: 20,000 German-English pairs to train on, 1,000 each for validation and test"
+step 1 "Writing the corpus: 2,000 German-English pairs to train on, 1,000 each for validation and test"
 if [[ -d "$output/corpus" ]]; then done_before; else
-    python "$DEMO/generate_corpus.py" --output "$output/corpus"
+    python "$DEMO/generate_corpus.py" --output "$output/corpus" --train 2000
 fi
 
 step 2 "Preparing the data: one sentencepiece model for both languages, fairseq's binary format"
 if [[ -f "$output/data/prepare.json" ]]; then done_before; else
     "$ROOT/scripts/prepare.sh" --source-lang de --target-lang en --train "$output/corpus/train" \
         --valid "$output/corpus/valid" --test "$output/corpus/test" --output "$output/data" \
-        --vocab-size 2000 >"$output/prepare.log" 2>&1 ||
+        --vocab-size 1500 >"$output/prepare.log" 2>&1 ||
         { tail -n 15 -- "$output/prepare.log" >&2; die "preparing the data failed; see $output/prepare.log"; }
 fi
 
 train 3 plain plain "label-smoothed cross entropy"
-# The hidden term at its default weight of 1 keeps a model from learning in so few updates; see README.md.
-lrdrop_flags=(--lr-drop-hidden-weight 0.1)
-train 4 lrdrop lrdrop "the same with LR-Drop, ${lrdrop_flags[*]}" "${lrdrop_flags[@]}"
+train 4 lrdrop lrdrop "the same with LR-Drop, whose terms act in the last third"
 
 step 5 "Translating the 1,000 test sentences"
 translate plain "plain"
@@ -115,5 +112,6 @@ step 6 "Report"
 python "$DEMO/plots.py" "$output"
 printf '\n'
 python "$DEMO/report.py" "$output"
-printf '\nLR-Drop was trained with %s, not the default 1: examples/translation/demo/README.md says why.\n' "${lrdrop_flags[*]}"
-printf 'In %s: report.txt, validation.png, lrdrop_terms.png\n' "$output"
+printf '\nIs the difference more than chance? %s\n' "scripts/compare.sh"
+"$ROOT/scripts/compare.sh" --reference "$output/lrdrop/test/ref.test.en" "$output"/{plain,lrdrop}/test/hyp.test.en
+printf '\nIn %s: report.txt, validation.png, lrdrop_terms.png\n' "$output"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,17 +24,15 @@ class TrainingLog:
     """One training: its curves by number of updates, and what it cost.
 
     ``validation``: nll_loss in bits per token. ``terms``: the LR-Drop terms per token, unweighted;
-    empty for a plain training. ``seconds_per_update`` is the median over the logged intervals,
-    ``seconds`` the whole training with validation and checkpoints. ``clock``: seconds of training
-    by number of updates. ``gpu_peak_mib``: the most memory that torch had in use on a GPU, about,
-    or 0.
+    empty for a plain training. ``seconds``: of the whole training with validation and checkpoints;
+    ``clock``: by number of updates. ``gpu_peak_mib``: the most memory that torch had in use on a
+    GPU, about, or 0.
     """
 
     validation: dict[int, float]
     terms: dict[str, dict[int, float]]
     parameters: int
     updates: int
-    seconds_per_update: float
     seconds: float
     clock: dict[int, float]
     gpu_peak_mib: float
@@ -71,14 +68,15 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
         LogError: a record or a value is missing, or the log has none at all.
     """
     validation: dict[int, float] = {}
-    rates: dict[int, float] = {}
+    last = 0
     terms: dict[str, dict[int, float]] = {}
     clock, ended, parameters, gpu_gib, free_gib = Clock(), None, None, 0.0, []
     for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         where = f"{path}:{line_number}"
         clock.read(line)
         if clock.resumed_at is not None:
-            for curve in (validation, rates, *terms.values()):
+            last = min(last, clock.resumed_at)
+            for curve in (validation, *terms.values()):
                 _forget_after(curve, clock.resumed_at)
         if counted := BUILT.search(line):
             parameters = parameters or int(counted.group(1).replace(",", ""))
@@ -95,7 +93,7 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
         elif kind == "train":
             ended = clock.seconds
         else:
-            rates[update] = number(record, "ups", where)
+            last = update
             if "gb_free" in record:
                 free_gib.append(number(record, "gb_free", where))
             for term in TERMS:
@@ -106,7 +104,7 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
     missing = [
         name
         for name, value in (
-            ("validation records", validation), ("update records", rates),
+            ("validation records", validation), ("update records", last or None),
             ("the number of parameters", parameters), ("the record of a finished epoch", seconds),
         )
         if value is None or value == {}
@@ -120,8 +118,7 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
         validation=validation,
         terms=terms,
         parameters=parameters,
-        updates=max(max(rates), max(validation)),
-        seconds_per_update=1 / statistics.median(rates.values()),
+        updates=max(last, max(validation)),
         seconds=seconds,
         clock=clock.by_update,
         gpu_peak_mib=(gpu_gib - min(free_gib)) * 1024 if free_gib else 0.0,
