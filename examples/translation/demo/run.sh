@@ -13,7 +13,7 @@ usage() {
 Usage: examples/translation/demo/run.sh [--output DIR] [--updates N]
 
   --output DIR  what the demo writes (default build/demo in the repository)
-  --updates N   training updates of each of the two systems (default 1500, at least 100)
+  --updates N   training updates of each of the two systems (default 1600, at least 100)
 
 Writes a small German-English corpus, trains a small Transformer on it twice, with label-smoothed
 cross entropy and with LR-Drop, translates the test set with both, and prints a table. DIR holds report.txt,
@@ -22,7 +22,7 @@ What is complete from an earlier run is not made again: delete DIR to start over
 END
 }
 
-output="$ROOT/build/demo" updates=1500
+output="$ROOT/build/demo" updates=1600
 while (($# > 0)); do
     case "$1" in
         --output) need_value "$@"; output="$2"; shift 2 ;;
@@ -38,7 +38,7 @@ tenth=$((updates / 10))
 flags=(
     # the model: preset multi30k (d 128, FFN 256, 4 heads) with half its layers
     --encoder-layers 2 --decoder-layers 2 --dropout 0.3
-    # the schedule and the batch: many small updates, because the time is short; some 50 passes over the pairs
+    # the schedule and the batch: many small updates, because the time is short; some 100 passes over the pairs
     --lr 0.004 --warmup-updates 150 --max-update "$updates" --max-tokens 1024
     # ten points on the validation curve; the best checkpoint translates, the last is there to go on from
     --validate-interval-updates "$tenth" --save-interval-updates "$tenth"
@@ -51,7 +51,7 @@ step() { printf '\n[%s/6] %s\n' "$1" "$2"; }
 done_before() { printf '      complete from an earlier run\n'; }
 
 # What DIR was made with: mixing two demos in one folder would compare unequal trainings.
-settings="2,000 pairs, updates $updates"
+settings="1,000 pairs, updates $updates"
 if [[ -f "$output/settings" && "$(<"$output/settings")" != "$settings" ]]; then
     die "$output holds a demo with other settings ($(<"$output/settings")): delete it, or give another --output"
 fi
@@ -88,16 +88,16 @@ translate() {
     fi
 }
 
-step 1 "Writing the corpus: 2,000 German-English pairs to train on, 1,000 each for validation and test"
+step 1 "Writing the corpus: 1,000 German-English pairs to train on, 1,000 each for validation and test"
 if [[ -d "$output/corpus" ]]; then done_before; else
-    python "$DEMO/generate_corpus.py" --output "$output/corpus" --train 2000
+    python "$DEMO/generate_corpus.py" --output "$output/corpus" --train 1000
 fi
 
 step 2 "Preparing the data: one sentencepiece model for both languages, fairseq's binary format"
 if [[ -f "$output/data/prepare.json" ]]; then done_before; else
     "$ROOT/scripts/prepare.sh" --source-lang de --target-lang en --train "$output/corpus/train" \
         --valid "$output/corpus/valid" --test "$output/corpus/test" --output "$output/data" \
-        --vocab-size 1500 >"$output/prepare.log" 2>&1 ||
+        --vocab-size 1000 >"$output/prepare.log" 2>&1 ||
         { tail -n 15 -- "$output/prepare.log" >&2; die "preparing the data failed; see $output/prepare.log"; }
 fi
 
