@@ -189,7 +189,7 @@ def test_hydra_train_is_the_same_training(
         "task": {
             "_name": "translation", "data": str(data), "source_lang": "de", "target_lang": "en"
         },
-        "criterion": {"_name": CRITERION, "label_smoothing": 0.1},
+        "criterion": {"_name": CRITERION, "label_smoothing": 0.1, "lr_drop_start": 0},
         "model": {
             "_name": "lr_drop_transformer_multi30k", "dropout": 0.2, "share_all_embeddings": True,
             "encoder_layers": 2, "decoder_layers": 1,

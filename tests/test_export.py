@@ -245,7 +245,10 @@ class OwnTree(ExposesLayerStates, Tree):
 def test_an_architecture_and_a_criterion_of_ones_own(tmp_path: Path) -> None:
     """Its parent is what it was made of, and not fairseq's Transformer."""
     checkpoint = trained(
-        tmp_path / "c.pt", "--arch=export_test_own_small", "--criterion=export_test_criterion"
+        tmp_path / "c.pt",
+        "--arch=export_test_own_small",
+        "--criterion=export_test_criterion",
+        "--lr-drop-start=0",
     )
     result = export(checkpoint)
     assert result["args"].arch == "export_test_parent_wide"

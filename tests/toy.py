@@ -62,9 +62,10 @@ def make_criterion(
 def make_trainer(*flags: str, task: Any = None, seed: int = 1) -> Trainer:
     """fairseq's trainer of a model and criterion as above; ``flags`` as of fairseq-train."""
     arguments = ["no-data", "--task=translation", "--max-tokens=100", "--log-format=none"]
-    arguments += ["--arch=lr_drop_transformer", "--criterion=lr_drop_label_smoothed_cross_entropy"]
+    arguments += ["--arch=lr_drop_transformer"]
+    if not any(flag.startswith("--criterion=") for flag in flags):
+        arguments += ["--criterion=lr_drop_label_smoothed_cross_entropy", "--lr-drop-start=0"]
     arguments += ["--label-smoothing=0.1", "--optimizer=adam", "--lr=1e-3", "--lr-scheduler=fixed"]
-    arguments += ["--lr-drop-start=0"]
     arguments += [f"--{name.replace('_', '-')}={size}" for name, size in SIZES.items()]
     args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, *flags])
     config = convert_namespace_to_omegaconf(args)
