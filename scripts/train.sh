@@ -82,7 +82,8 @@ case "$preset" in
         optimizer_flags+=(--lr 0.005 --weight-decay 0.0)
         schedule_flags+=(--warmup-updates 2000 --max-update 8000)
         batch_flags=(--max-tokens 4096)
-        checkpoint_flags+=(--patience 10)
+        # Where the terms begin late, plain training stands still before: that would end it.
+        if [[ "$method" == plain ]]; then checkpoint_flags+=(--patience 10); fi
         rdrop_flags=() lrdrop_flags=()
         log_interval=50
         ;;

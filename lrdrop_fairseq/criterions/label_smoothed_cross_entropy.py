@@ -73,10 +73,12 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         lr_drop_start: float = 0.67,
         lr_drop_ramp: float = 0,
         max_update: int = 0,
+        patience: int = -1,
     ) -> None:
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.set_weights(lr_drop_hidden_weight, lr_drop_attention_weight, lr_drop_output_weight)
-        self.set_schedule(Schedule.of_options(lr_drop_start, lr_drop_ramp, max_update), task)
+        schedule = Schedule.of_options(lr_drop_start, lr_drop_ramp, max_update)
+        self.set_schedule(schedule, task, patience)
         checks.check_task(task)
 
     def check_model(self, model: Any) -> None:

@@ -126,6 +126,9 @@ def test_methods(
     )
     ours = "" if method == "plain" else "lr_drop_"
     assert value(arguments, "--criterion") == f"{ours}label_smoothed_cross_entropy"
+    # Early stopping would come before terms that begin late.
+    stops_early = (preset, method) == ("multi30k", "plain")
+    assert ("--patience" in arguments) == stops_early
     flags = [flag for flag in arguments if flag.startswith("--lr-drop")]
     assert {flag: value(arguments, flag) for flag in flags} == TERMS[preset, method]
 
@@ -182,7 +185,7 @@ def test_every_flag_is_one_of_fairseq_and_the_plugin(
         environment, data, "--method", "rdrop", "--preset", "multi30k", "--save-dir", tmp_path / "s"
     )
     parsed = options.parse_args_and_arch(options.get_training_parser(), input_args=arguments)
-    assert (parsed.patience, parsed.keep_last_epochs, parsed.lr) == (10, 10, [0.005])
+    assert (parsed.keep_last_epochs, parsed.lr) == (10, [0.005])
     assert (parsed.lr_drop_hidden_weight, parsed.lr_drop_attention_weight) == (0.0, 0.0)
     assert parsed.lr_drop_output_weight > 0
     assert (parsed.encoder_layers, parsed.dropout, parsed.label_smoothing) == (4, 0.3, 0.1)
