@@ -40,7 +40,9 @@ flags=(
     --encoder-layers 2 --decoder-layers 2 --dropout 0.2
     # the schedule and the batch: many small updates, because the time is short; some sixty passes over the pairs
     --lr 0.004 --warmup-updates 150 --max-update "$updates" --max-tokens 1024
-    # ten points on the validation curve; the best checkpoint translates, the last is there to go on from
+    # ten points on the validation curve, none at the ends of the short epochs; the best checkpoint translates, the
+    # last is there to go on from
+    --validate-interval 1000000 --save-interval 1000000
     --validate-interval-updates "$tenth" --save-interval-updates "$tenth"
     --keep-interval-updates 1 --no-epoch-checkpoints
     # what the table and the plots are made of
