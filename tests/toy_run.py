@@ -102,7 +102,8 @@ def train(data: Path, save_dir: Path, updates: int, *flags: str) -> Path:
     _run(ROOT / "scripts" / "train.sh", data, "--method", "lrdrop", "--preset", "multi30k",
          "--save-dir", save_dir, "--", "--cpu", "--num-workers", "0", f"--max-update={updates}",
          "--max-tokens=400", "--warmup-updates=40", "--lr=0.003", "--dropout=0.1",
-         "--lr-drop-hidden-weight=0.1", "--no-epoch-checkpoints", "--validate-interval=100",
+         "--lr-drop-start=0", "--lr-drop-output-weight=2.5",
+         "--no-epoch-checkpoints", "--validate-interval=100",
          "--encoder-layers=1", "--decoder-layers=1", *flags)  # fmt: skip
     return save_dir / "checkpoint_last.pt"
 

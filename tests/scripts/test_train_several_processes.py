@@ -93,7 +93,7 @@ def test_torchrun_trains_and_a_slurm_job_resumes(
     train = [data, "--method", "lrdrop", "--preset", "multi30k", "--save-dir", save_dir]
     flags = (
         "-- --encoder-layers 1 --decoder-layers 1 --max-tokens 20 --log-interval 1 --num-workers 0 "
-        "--disable-validation --max-update"
+        "--disable-validation --lr-drop-start 0 --max-update"
     ).split()
 
     torchrun = ("torchrun", "--standalone", "--nproc-per-node=2", "--no-python", "scripts/train.sh")
