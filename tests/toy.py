@@ -31,6 +31,9 @@ SIZES = dict(
     max_target_positions=64,
 )
 
+# Terms that act at once, and more strongly than by default, so that no mistake in one is lost.
+STRONG = dict(lr_drop_start=0, lr_drop_hidden_weight=1.0, lr_drop_output_weight=2.5)
+
 # What LR-Drop logs of its objective.
 TERMS = ("loss", "nll_loss", "hidden_loss", "attention_loss", "output_loss")
 
@@ -55,7 +58,7 @@ def make_criterion(
 ) -> Any:
     options = {"sentence_avg": False, "label_smoothing": 0.1, **options}
     if name.startswith("lr_drop_"):
-        options = {"lr_drop_start": 0, **options}
+        options = {**STRONG, **options}
     return CRITERION_REGISTRY[name](task or make_task(), **options)
 
 
@@ -64,7 +67,8 @@ def make_trainer(*flags: str, task: Any = None, seed: int = 1) -> Trainer:
     arguments = ["no-data", "--task=translation", "--max-tokens=100", "--log-format=none"]
     arguments += ["--arch=lr_drop_transformer"]
     if not any(flag.startswith("--criterion=") for flag in flags):
-        arguments += ["--criterion=lr_drop_label_smoothed_cross_entropy", "--lr-drop-start=0"]
+        arguments += ["--criterion=lr_drop_label_smoothed_cross_entropy"]
+        arguments += [f"--{name.replace('_', '-')}={value}" for name, value in STRONG.items()]
     arguments += ["--label-smoothing=0.1", "--optimizer=adam", "--lr=1e-3", "--lr-scheduler=fixed"]
     arguments += [f"--{name.replace('_', '-')}={size}" for name, size in SIZES.items()]
     args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, *flags])

@@ -62,16 +62,17 @@ def test_a_part_of_an_unlimited_training_is_refused() -> None:
 def test_by_default_the_terms_act_in_the_last_third() -> None:
     """Without any flag of ours; and a training without limit has to say when."""
 
-    def schedule(*limit: str) -> Schedule:
+    def criterion(*limit: str) -> Any:
         flags = ["no-data", "--arch=lr_drop_transformer", *limit]
         flags += ["--criterion=lr_drop_label_smoothed_cross_entropy"]
         args = options.parse_args_and_arch(options.get_training_parser(), flags)
-        criterion = convert_namespace_to_omegaconf(args).criterion
-        return make_task().build_criterion(criterion).schedule
+        return make_task().build_criterion(convert_namespace_to_omegaconf(args).criterion)
 
-    assert schedule("--max-update=100") == Schedule(67, 0)
+    built = criterion("--max-update=100")
+    assert built.schedule == Schedule(67, 0)
+    assert (built.hidden_weight, built.attention_weight, built.output_weight) == (0.1, 1.0, 1.0)
     with pytest.raises(ValueError, match="--lr-drop-start 0.67 is a part of --max-update, which"):
-        schedule()
+        criterion()
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,11 @@ def test_help(environment: dict[str, str]) -> None:
     assert result.returncode == 0 and "--eval-bleu" in result.stdout
 
 
+ARCHITECTURES = {
+    "multi30k": "lr_drop_transformer_multi30k",
+    "iwslt": "lr_drop_transformer_iwslt_de_en",
+    "wmt": "lr_drop_transformer_vaswani_wmt_en_de_big",
+}
 LAYERS_OFF = {"--lr-drop-hidden-weight": "0", "--lr-drop-attention-weight": "0"}
 PUBLISHED = {"--lr-drop-output-weight": "2.5", "--lr-drop-start": "0"}
 # Beside the criterion's defaults.
@@ -129,6 +134,8 @@ def test_methods(
     # Early stopping would come before terms that begin late.
     stops_early = (preset, method) == ("multi30k", "plain")
     assert ("--patience" in arguments) == stops_early
+    assert not stops_early or value(arguments, "--patience") == "10"
+    assert value(arguments, "--arch") == ARCHITECTURES[preset]
     flags = [flag for flag in arguments if flag.startswith("--lr-drop")]
     assert {flag: value(arguments, flag) for flag in flags} == TERMS[preset, method]
 
@@ -185,7 +192,7 @@ def test_every_flag_is_one_of_fairseq_and_the_plugin(
         environment, data, "--method", "rdrop", "--preset", "multi30k", "--save-dir", tmp_path / "s"
     )
     parsed = options.parse_args_and_arch(options.get_training_parser(), input_args=arguments)
-    assert (parsed.keep_last_epochs, parsed.lr) == (10, [0.005])
+    assert (parsed.patience, parsed.keep_last_epochs, parsed.lr) == (-1, 10, [0.005])
     assert (parsed.lr_drop_hidden_weight, parsed.lr_drop_attention_weight) == (0.0, 0.0)
     assert parsed.lr_drop_output_weight > 0
     assert (parsed.encoder_layers, parsed.dropout, parsed.label_smoothing) == (4, 0.3, 0.1)
