@@ -73,7 +73,7 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
         for entry in checkpoint["optimizer_history"]
     ]
     result = {key: plain(value, key) for key, value in result.items()}
-    return {"args": _readable_as_attributes(plain(options, "args")), **result}
+    return {"args": readable_as_attributes(plain(options, "args")), **result}
 
 
 def _without_terms(metrics: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -105,7 +105,7 @@ def plain(value: Any, where: str) -> Any:
     raise ExportError(f"{where} holds a {type(value).__name__}, which plain fairseq cannot load")
 
 
-def _readable_as_attributes(options: dict[str, Any]) -> OrderedDict[str, Any]:
+def readable_as_attributes(options: dict[str, Any]) -> OrderedDict[str, Any]:
     """What reads like an ``argparse.Namespace`` and is on torch's list of safe classes."""
     result = OrderedDict(options)
     vars(result).update(options)

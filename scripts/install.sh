@@ -7,12 +7,13 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 usage() {
     cat <<'EOF'
-usage: scripts/install.sh [--dev] [--plots] [--python PYTHON]
+usage: scripts/install.sh [--dev] [--huggingface] [--plots] [--python PYTHON]
 
 Installs torch, fairseq-fixed, this package and what its scripts need into .venv. A second run
 takes seconds, and a run that was killed can be repeated.
 
-  --dev            also what the tests need (pytest, ruff, mypy, shellcheck, CTranslate2, the plots)
+  --dev            also what the tests need (pytest, ruff, mypy, CTranslate2, and the two below)
+  --huggingface    also what pretrained models from Hugging Face need (transformers, safetensors)
   --plots          also what the plots need (matplotlib, tensorboard)
   --python PYTHON  make .venv with this interpreter: Python 3.11, 3.12 or 3.13
                    (default: $PYTHON, else the first suitable one on PATH)
@@ -209,8 +210,7 @@ install_package() {
 python="${PYTHON:-}" extras=examples
 while (($# > 0)); do
     case "$1" in
-    --dev) extras=dev ;;
-    --plots) [[ "$extras" == dev ]] || extras=examples,plots ;;
+    --dev | --huggingface | --plots) extras+=",${1#--}" ;;
     --python)
         need_value "$@"
         python="$2"

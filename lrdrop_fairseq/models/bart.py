@@ -6,7 +6,13 @@ from argparse import Namespace
 from typing import Any
 
 from fairseq.models import register_model, register_model_architecture
-from fairseq.models.bart import BARTModel, bart_base_architecture, bart_large_architecture
+from fairseq.models.bart import (
+    BARTModel,
+    bart_base_architecture,
+    bart_large_architecture,
+    mbart_base_architecture,
+    mbart_large_architecture,
+)
 from omegaconf import OmegaConf
 
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
@@ -32,5 +38,7 @@ for _name, _architecture in {
     "lr_drop_bart": bart_large_architecture,  # fairseq's bart has no default of its own
     "lr_drop_bart_base": bart_base_architecture,
     "lr_drop_bart_large": bart_large_architecture,
+    "lr_drop_mbart_base": mbart_base_architecture,
+    "lr_drop_mbart_large": mbart_large_architecture,
 }.items():
     register_model_architecture("lr_drop_bart", _name)(_architecture)

@@ -1,0 +1,1 @@
+"""Pretrained models in Hugging Face's layout become checkpoints of fairseq."""
