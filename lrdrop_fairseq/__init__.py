@@ -9,5 +9,13 @@ from lrdrop_fairseq.criterions import (  # noqa: E402
     sentence_prediction,
 )
 from lrdrop_fairseq.models import bart, roberta, transformer  # noqa: E402
+from lrdrop_fairseq.tasks import sentence_prediction as sentence_prediction_task  # noqa: E402
 
-__all__ = ["bart", "label_smoothed_cross_entropy", "roberta", "sentence_prediction", "transformer"]
+__all__ = [
+    "bart",
+    "label_smoothed_cross_entropy",
+    "roberta",
+    "sentence_prediction",
+    "sentence_prediction_task",
+    "transformer",
+]

@@ -1,0 +1,1 @@
+"""Tasks of fairseq with what LR-Drop's users need beside."""
