@@ -5,6 +5,10 @@ bit; training goes on from it with the parent criterion::
 
     python -m lrdrop_fairseq.export CHECKPOINT OUT [--drop-optimizer]
 
+There is one exception, with a warning: a RoBERTa whose layer norms have another epsilon than
+fairseq's (``--layer-norm-epsilon``).  A trained sentence model also becomes a folder for Hugging
+Face's ``transformers``, with ``--huggingface`` (:mod:`lrdrop_fairseq.export_huggingface`).
+
 Parameters and optimizer state stay as they are: their names are fairseq's.  Architecture and
 criterion are replaced by their parents, the user-dir by none.  The options become one flat list
 under ``args``, as up to fairseq 0.10: of all formats that one has the most readers, any fairseq
@@ -33,10 +37,14 @@ from lrdrop_fairseq.export_options import (
     parent_criterions,
     replace_architecture,
     replace_criterion,
+    replace_task,
 )
 
 # What LR-Drop's criterions log and their parents do not.
 _LOGGED_TERMS = ("hidden_loss", "attention_loss", "output_loss", "task_loss")
+
+# Of every layer norm in fairseq, which has no option for it.
+FAIRSEQ_EPSILON = 1e-5
 
 
 def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str, Any]:
@@ -51,7 +59,7 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
             architecture is unknown, or it holds objects that plain fairseq could not load.
     """
     options = flat_options(checkpoint)
-    changed = [replace_architecture(options), replace_criterion(options)]
+    changed = [replace_architecture(options), replace_criterion(options), replace_task(options)]
     if not any(changed):
         raise ExportError(
             f"architecture {options['arch']} and criterion {options['criterion']} are no LR-Drop "
@@ -126,39 +134,80 @@ def load(path: Path) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.out is None) == (options.huggingface is None):
+        parser.error("give either OUT or --huggingface OUT_FOLDER")
+    if options.huggingface is None and (options.encoder or options.data):
+        parser.error("--encoder and --data go with --huggingface")
+    if options.huggingface and options.encoder is None:
+        parser.error("--huggingface needs --encoder FOLDER, the encoder that was fine-tuned: its "
+                     "tokenizer goes along")  # fmt: skip
+    if options.huggingface and options.drop_optimizer:
+        parser.error("--drop-optimizer goes with OUT: --huggingface keeps no optimizer anyway")
+    try:
+        if options.user_dir:
+            _import(options.user_dir)
+        if options.huggingface:
+            from lrdrop_fairseq.export_huggingface.command import run
+
+            print(run(options))
+        else:
+            print(_ordinary(options))
+    except ModuleNotFoundError as error:
+        print(f"export: error: {error}; pip install 'lrdrop-fairseq[huggingface]' installs what "
+              "--huggingface needs", file=sys.stderr)  # fmt: skip
+        return 1
+    except (ExportError, OSError) as error:
+        print(f"export: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lrdrop_fairseq.export",
-        description="Make an ordinary fairseq checkpoint of one that was trained with LR-Drop.",
+        description="Make an ordinary fairseq checkpoint of one that was trained with LR-Drop, or "
+        "a folder for Hugging Face's transformers of a trained sentence model.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("out", type=Path, nargs="?", metavar="OUT")
     parser.add_argument("--drop-optimizer", action="store_true",
                         help="leave out the optimizer state, with Adam two thirds")  # fmt: skip
     parser.add_argument("--user-dir", metavar="DIR",
                         help="of an architecture of your own, as for fairseq-train")  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace OUT")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--huggingface", type=Path, metavar="OUT_FOLDER",
+                        help="write a folder for transformers, in the place of OUT")  # fmt: skip
+    parser.add_argument("--encoder", type=Path, metavar="FOLDER",
+                        help="with --huggingface: the encoder that was fine-tuned, as "
+                        "import_encoder wrote it; its tokenizer is copied")  # fmt: skip
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="with --huggingface: the data directory of the training, for its "
+                        "labels (default: where the training had it)")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace OUT or OUT_FOLDER")
+    return parser
+
+
+def _ordinary(options: argparse.Namespace) -> str:
+    """Export an ordinary checkpoint; returns what to print."""
+    source, out = options.checkpoint, options.out
+    if out.exists() and not options.force:
+        raise ExportError(f"{out} exists; choose another OUT, or replace it with --force")
+    if out.exists() and out.samefile(source):
+        raise ExportError(f"{out} is the checkpoint itself")
+    checkpoint = load(source)
     try:
-        if options.out.exists() and not options.force:
-            raise ExportError(
-                f"{options.out} exists; choose another OUT, or replace it with --force"
-            )
-        if options.out.exists() and options.out.samefile(options.checkpoint):
-            raise ExportError(f"{options.out} is the checkpoint itself")
-        if options.user_dir:
-            _import(options.user_dir)
-        checkpoint = load(options.checkpoint)
-        try:
-            exported = export(checkpoint, options.drop_optimizer)
-        except ExportError as error:
-            raise ExportError(f"{options.checkpoint}: {error}") from error
-        save(exported, options.out)
-    except (ExportError, OSError) as error:
-        print(f"export: error: {error}", file=sys.stderr)
-        return 1
-    arch, criterion = exported["args"]["arch"], exported["args"]["criterion"]
-    print(f"exported {options.checkpoint} to {options.out}: {arch}, {criterion}")
-    return 0
+        exported = export(checkpoint, options.drop_optimizer)
+    except ExportError as error:
+        raise ExportError(f"{source}: {error}") from error
+    save(exported, out)
+    parent = exported["args"]
+    epsilon = parent.get("layer_norm_epsilon")
+    if epsilon not in (None, FAIRSEQ_EPSILON):
+        print(f"export: warning: {out} is NOT quite the same model: it was trained with "
+              f"--layer-norm-epsilon {epsilon}, but plain fairseq computes with "
+              f"{FAIRSEQ_EPSILON}; --huggingface keeps it", file=sys.stderr)  # fmt: skip
+    return f"exported {source} to {out}: {parent['arch']}, {parent['criterion']}"
 
 
 def _import(user_dir: str) -> None:

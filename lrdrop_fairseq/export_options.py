@@ -14,6 +14,7 @@ from typing import Any
 
 from fairseq import models
 from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.tasks import TASK_REGISTRY
 from omegaconf import OmegaConf
 
 _PACKAGE = __name__.partition(".")[0]
@@ -110,6 +111,16 @@ def replace_criterion(options: dict[str, Any]) -> bool:
     options["criterion"] = _parent(CRITERION_REGISTRY[name], CRITERION_REGISTRY)
     for key in [key for key in options if key.startswith("lr_drop_")]:
         del options[key]
+    return True
+
+
+def replace_task(options: dict[str, Any]) -> bool:
+    """The same for the task, whose own options go too; an unknown one is left as it is."""
+    name = options.get("task")
+    if name not in TASK_REGISTRY or not _is_ours(TASK_REGISTRY[name]):
+        return False
+    options["task"] = _parent(TASK_REGISTRY[name], TASK_REGISTRY)
+    options.pop("batch_by_length", None)
     return True
 
 

@@ -207,6 +207,31 @@ def test_sentence_model(tmp_path: Path) -> None:
         assert torch.equal(parent.eval()(**net_input, classification_head_name=head)[0], expected)
 
 
+def test_the_task_with_batches_by_length_becomes_fairseqs(tmp_path: Path) -> None:
+    options = argparse.Namespace(arch="roberta", criterion="sentence_prediction")
+    options.task, options.batch_by_length = "lr_drop_sentence_prediction", True
+    checkpoint = {"model": {}, "args": options, "extra_state": {}, "optimizer_history": []}
+    exported = export(checkpoint)["args"]
+    assert exported.task == "sentence_prediction" and "batch_by_length" not in exported
+
+
+@pytest.mark.parametrize("epsilon", [None, 1e-5, 1e-12])
+def test_another_epsilon_than_fairseqs_is_warned_of(
+    epsilon: float | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plain fairseq has no option for it, so this is the one thing that the parent lacks."""
+    options = argparse.Namespace(arch="lr_drop_roberta", criterion="sentence_prediction", task=None)
+    options.layer_norm_epsilon = epsilon
+    checkpoint = {"model": {}, "args": options, "extra_state": {}, "optimizer_history": []}
+    torch.save(checkpoint, tmp_path / "c.pt")
+    assert main([str(tmp_path / "c.pt"), str(tmp_path / "out.pt")]) == 0
+    said = capsys.readouterr().err
+    if epsilon == 1e-12:
+        assert "NOT quite the same model" in said and "1e-12, but plain fairseq" in said
+    else:
+        assert not said
+
+
 @register_model("export_test_parent")
 class Parent(TransformerModel):
     """Somebody's own architecture without LR-Drop."""

@@ -1,0 +1,1 @@
+"""A trained sentence model as a folder for Hugging Face's ``transformers``."""
