@@ -7,7 +7,7 @@
 ``score`` runs the best checkpoint of each DIR/seedN on a subset of DATA/TASK and writes, beside the
 checkpoint, predictions.SUBSET.tsv and scores.SUBSET.json.  The metrics are computed from the
 predictions by scikit-learn and SciPy.  Without --subset that is valid, and valid1 for MNLI (its
-mismatched set); test and test1 give predictions alone.
+mismatched set).  GLUE's test and test1 give predictions alone; own text has labels in test too.
 
 ``summarize`` takes all scores under the folders and writes summary.tsv and seeds.png: median,
 extremes and quartiles over seeds for each task and method.  Without matplotlib it leaves out the
@@ -80,7 +80,7 @@ def main() -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     score = commands.add_parser("score", help="predictions and scores of every seed")
-    score.add_argument("data", type=Path, help="the --output of prepare_glue.sh")
+    score.add_argument("data", type=Path, help="what finetune.sh had as DATA")
     score.add_argument("folders", type=Path, nargs="+", help="the --save-dir of finetune.sh")
     score.add_argument("--subset")
     score.add_argument("--force", action="store_true", help="score again what is scored")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import matplotlib
 from glue_summary import Group, Grouped, titles
-from glue_tasks import read_task
 
 matplotlib.use("Agg")  # files only, so that no display is needed
 
@@ -21,12 +20,16 @@ NAMES = {"plain": "plain", "rdrop": "R-Drop", "lrdrop": "LR-Drop"}
 COLUMNS = 4
 
 
+def metric_of(grouped: Grouped) -> str:
+    """What chose the checkpoints: the first score of every seed."""
+    return next(name for seeds in grouped.values() for seed in seeds.values() for name in seed)
+
+
 def draw_panel(axes: Axes, grouped: Grouped) -> None:
     """The seeds of one task and subset as dots, their median as a line."""
-    names = titles(grouped)
+    names, metric = titles(grouped), metric_of(grouped)
     labels = []
     for place, (group, seeds) in enumerate(grouped.items()):
-        metric = read_task(group.task).metric
         values = sorted(value for seed in seeds.values() if (value := seed[metric]) is not None)
         # Spread sideways, so that equal seeds do not hide one another.
         offsets = [0.3 * ((i + 0.5) / len(values) - 0.5) for i in range(len(values))]
@@ -58,7 +61,7 @@ def draw(grouped: Grouped) -> Figure:
     for axes, ((task, subset), members) in zip(grid.flat, panels.items()):
         draw_panel(axes, members)
         axes.set_title(f"{task}, {subset}", fontsize=10)
-        axes.set_ylabel(f"{read_task(task).metric.replace('_', ' ')} [%]", fontsize=9)
+        axes.set_ylabel(f"{metric_of(members).replace('_', ' ')} [%]", fontsize=9)
     figure.suptitle("Each dot a seed, the line their median", fontsize=11)
     return figure
 

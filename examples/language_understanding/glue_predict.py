@@ -14,7 +14,7 @@ import sklearn
 import torch
 from fairseq import checkpoint_utils
 from glue_metrics import scores
-from glue_run import BEST, load_plugin, read_record, write
+from glue_run import BEST, check_prepared, load_plugin, read_record, write
 from glue_tasks import GlueError, Task, read_task
 
 BATCH = 32  # sentences at once; changes nothing but the time
@@ -30,13 +30,29 @@ class Predictions:
     labels: list[str] | None  # None: a test set without labels
 
 
-def predict(checkpoint: Path, data: Path, task: Task, subset: str) -> Predictions:
-    """Run the model over a subset, in float32, on a GPU if there is one."""
-    models, _, fairseq_task = checkpoint_utils.load_model_ensemble_and_task(
-        [str(checkpoint)], arg_overrides={"data": str(data)}
-    )
+def load(checkpoint: Path, data: Path) -> tuple[Any, Any, torch.device]:
+    """(model, fairseq's task, device) of a fine-tuned checkpoint: in float32, on a GPU if any."""
+    load_plugin()
+    other = f"{checkpoint} was not fine-tuned with {data}: "
+    try:
+        models, _, fairseq_task = checkpoint_utils.load_model_ensemble_and_task(
+            [str(checkpoint)], arg_overrides={"data": str(data)}
+        )
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise
+        raise GlueError(f"{other}its vocabulary has another size") from error
+    config, labels = fairseq_task.cfg, fairseq_task.label_dictionary
+    # The dictionary ends in <mask>, which fairseq adds to every one.
+    if not config.regression_target and len(labels) - labels.nspecial - 1 != config.num_classes:
+        raise GlueError(f"{other}it tells {config.num_classes} labels apart")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = models[0].to(device).eval()
+    return models[0].to(device).eval(), fairseq_task, device
+
+
+def predict(checkpoint: Path, data: Path, task: Task, subset: str) -> Predictions:
+    """Run the model over a subset."""
+    model, fairseq_task, device = load(checkpoint, data)
     dataset = fairseq_task.load_dataset(subset)
     found = Predictions([], None)
     for start in range(0, len(dataset), BATCH):
@@ -48,39 +64,53 @@ def predict(checkpoint: Path, data: Path, task: Task, subset: str) -> Prediction
         found.predicted += _answers(task, fairseq_task, logits)
         if "target" in sample:
             found.labels = found.labels or []
-            found.labels += _names(task, fairseq_task, sample["target"].flatten())
+            found.labels += names(task, fairseq_task, sample["target"].flatten())
     return found
 
 
 def _answers(task: Task, fairseq_task: Any, logits: torch.Tensor) -> list[str]:
     values = logits.float().cpu()
-    return _names(task, fairseq_task, values[:, 0] if task.regression else values.argmax(dim=1))
+    return names(task, fairseq_task, values[:, 0] if task.regression else values.argmax(dim=1))
 
 
-def _names(task: Task, fairseq_task: Any, values: torch.Tensor) -> list[str]:
-    """Classes as their labels; numbers, which are 0 to 1 in training, as scores of 0 to 5."""
+def names(task: Task, fairseq_task: Any, values: torch.Tensor) -> list[str]:
+    """Classes as their labels; numbers as in the files, which STS-B's are not in training."""
     if task.regression:
-        return [f"{5 * value:.6f}" for value in values.tolist()]
+        # STS-B's scores are 0 to 5; of own numbers the size is not known.
+        form = ".7g" if task.own_text else ".6f"
+        return [format(task.scale * value, form) for value in values.tolist()]
     dictionary = fairseq_task.label_dictionary
     return [dictionary[index + dictionary.nspecial] for index in values.tolist()]
+
+
+def _columns(found: Predictions, lines: Path) -> dict[str, list[str]]:
+    """The table of predictions: example, prediction, label, line of the user's own file."""
+    columns = {"index": [str(i) for i in range(len(found.predicted))]}
+    columns["prediction"] = found.predicted
+    if found.labels:
+        columns["label"] = found.labels
+    if lines.is_file():
+        columns["line"] = lines.read_text(encoding="utf-8").split()
+    return columns
 
 
 def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
     """Write predictions.SUBSET.tsv and scores.SUBSET.json of one seed; returns what to print."""
     record = read_record(folder)
-    task = read_task(record["task"])
+    task = read_task(record["task"], data)
+    prepared = data / task.name
+    check_prepared(folder, record, prepared)
     table, result = folder / f"predictions.{subset}.tsv", folder / f"scores.{subset}.json"
-    # The scores come last; a test set has none.
-    if (result if not subset.startswith("test") else table).is_file() and not force:
+    # The scores come last; a test set of GLUE has none.
+    labelled = task.own_text or not subset.startswith("test")
+    if (result if labelled else table).is_file() and not force:
         return f"{folder.name}, {subset}: complete; --force makes it again"
-    if not (data / task.name / "input0" / f"{subset}.idx").is_file():
-        raise GlueError(f"{data / task.name} has no subset '{subset}': see its prepare.json")
-    load_plugin()
-    found = predict(folder / BEST, data / task.name, task, subset)
-    columns = [found.predicted] + ([found.labels] if found.labels else [])
-    rows = "".join("\t".join((str(i), *row)) + "\n" for i, row in enumerate(zip(*columns)))
-    header = "index\tprediction" + ("\tlabel" if found.labels else "")
-    write(table, f"{header}\n{rows}")
+    if not (prepared / "input0" / f"{subset}.idx").is_file():
+        raise GlueError(f"{prepared} has no subset '{subset}': see its prepare.json")
+    found = predict(folder / BEST, prepared, task, subset)
+    columns = _columns(found, prepared / "lines" / f"{subset}.txt")
+    rows = "".join("\t".join(row) + "\n" for row in zip(*columns.values(), strict=True))
+    write(table, "\t".join(columns) + f"\n{rows}")
     if not found.labels:
         return f"{folder.name}, {subset}: {len(found.predicted):,} predictions (no labels)"
     values = scores(task, found.predicted, found.labels)

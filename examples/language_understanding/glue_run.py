@@ -12,13 +12,14 @@ which makes it a third as large, and deletes checkpoint_last.pt.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import HERE, GlueError
+from glue_tasks import HERE, OWN_TEXT, GlueError
 
 BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
 
@@ -49,6 +50,33 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     write(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
+def prepared(data: Path) -> str | None:
+    """A number for the preparation of a data directory: of own text, or with --encoder.
+
+    Such data are made again more easily than GLUE's, with other labels or another vocabulary.
+    """
+    path = data / "prepare.json"
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    try:
+        own = json.loads(text).get("kind") == OWN_TEXT
+    except (ValueError, AttributeError) as error:
+        raise GlueError(f"{path}: not what a preparation writes ({error})") from error
+    if not own and not (data / "encoder" / "import.json").is_file():
+        return None
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_prepared(folder: Path, record: dict[str, Any], data: Path) -> None:
+    """GlueError where the data have become others since the fine-tuning."""
+    if record.get("prepared") not in (None, prepared(data)):
+        raise GlueError(
+            f"{data} is not what {folder} was fine-tuned with: it was prepared again since. "
+            "Fine-tune again, in another --save-dir"
+        )
+
+
 def begin(folder: Path, wanted: dict[str, Any]) -> str:
     """State of the folder: "finished", "resume" or "start"; GlueError if it holds another run."""
     if not (folder / RECORD).is_file():
@@ -62,7 +90,9 @@ def begin(folder: Path, wanted: dict[str, Any]) -> str:
         return "start"
     record = read_record(folder)
     differ = [
-        f"{key} {record.get(key)!r} there, {value!r} now"
+        "the data were prepared again since"
+        if key == "prepared"
+        else f"{key} {record.get(key)!r} there, {value!r} now"
         for key, value in wanted.items()
         if record.get(key) != value
     ]
@@ -124,7 +154,10 @@ def main() -> int:
         else:
             wanted = {key: getattr(options, key) for key in ("task", "method", "arch", "seed")}
             wanted |= {key: str(getattr(options, key).resolve()) for key in ("model", "data")}
-            print(begin(options.folder, {**wanted, "flags": options.flags}))
+            wanted["flags"] = options.flags
+            if state := prepared(options.data / options.task):
+                wanted["prepared"] = state
+            print(begin(options.folder, wanted))
     except (GlueError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1

@@ -42,7 +42,7 @@ Grouped = dict[Group, dict[int, dict[str, float | None]]]
 
 
 def read_scores(folders: Iterable[Path]) -> Grouped:
-    """The scores of each seed by group, in the order of tasks.tsv; GlueError if there are none."""
+    """The scores of each seed by group, in their order; GlueError if there are none."""
     grouped: Grouped = {}
     seen: dict[tuple[Group, int], Path] = {}
     for folder in folders:
@@ -66,9 +66,11 @@ def read_scores(folders: Iterable[Path]) -> Grouped:
 
 
 def order(group: Group) -> tuple[object, ...]:
-    """Where a group stands in the table and the plot."""
-    place = list(read_tasks()).index(group.task)
-    return (place, group.subset, group.arch, METHODS.index(group.method), group.model, group.flags)
+    """Where a group stands in the table and the plot: as in tasks.tsv, then own text by name."""
+    tasks = list(read_tasks())
+    place = tasks.index(group.task) if group.task in tasks else len(tasks)
+    method = METHODS.index(group.method)
+    return (place, group.task, group.subset, group.arch, method, group.model, group.flags)
 
 
 def titles(groups: Iterable[Group]) -> dict[Group, str]:

@@ -7,18 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from glue_binarize import (
-    DICTIONARY,
-    check_bpe,
-    encode_all,
-    write_indices,
-    write_label_dictionary,
-)
+from encoders import TextEncoder, gpt2_bpe, imported
+from glue_binarize import DICTIONARY, write_classes, write_inputs, write_numbers
 from glue_files import MSR_TRAIN, TABLES, Example, read_subset
 from glue_tasks import GlueError, Task, read_sizes, read_task
 
@@ -50,40 +44,24 @@ def write_labels(output: Path, task: Task, subsets: dict[str, list[Example]]) ->
         for table in TABLES[task.name]
         if table.label
     }
-    folder = output / "label"
     if task.regression:
-        folder.mkdir()
-        for subset, labels in labelled.items():
-            text = "".join(f"{float(label) / 5}\n" for label in labels)
-            (folder / f"{subset}.label").write_text(text, encoding="utf-8")
-        return
-    dictionary = write_label_dictionary(folder, task.labels, labelled["train"])
-    for subset, labels in labelled.items():
-        indices = ([dictionary.index(label), dictionary.eos()] for label in labels)
-        write_indices(folder / subset, indices, dictionary)
+        scaled = {n: [f"{float(x) / task.scale}" for x in given] for n, given in labelled.items()}
+        write_numbers(output / "label", scaled)
+    else:
+        write_classes(output / "label", task.labels, labelled)
 
 
-def write_inputs(
-    output: Path, task: Task, subsets: dict[str, list[Example]], bpe: Path, workers: int
-) -> int:
-    """input0/ and, for pairs, input1/; returns the number of unknown symbols."""
-    from fairseq.data import Dictionary
-
-    dictionary = Dictionary.load(str(bpe / DICTIONARY))
-    unknown = 0
-    for number in range(len(TABLES[task.name][0].inputs)):
-        folder = output / f"input{number}"
-        for subset, examples in subsets.items():
-            texts = [example.inputs[number] for example in examples]
-            unknown += write_indices(folder / subset, encode_all(texts, bpe, workers), dictionary)
-        shutil.copyfile(bpe / DICTIONARY, folder / "dict.txt")
-    return unknown
+def open_encoder(options: argparse.Namespace) -> TextEncoder:
+    """The tokenizer that was asked for."""
+    if options.encoder:
+        return imported(options.encoder)
+    return gpt2_bpe(options.bpe, options.workers)
 
 
 def prepare(options: argparse.Namespace) -> dict[str, Any]:
     """Write the whole directory; returns what prepare.json says of it."""
     task = read_task(options.task)
-    check_bpe(options.bpe)
+    encoder = open_encoder(options)
     folder = find_folder(options.raw, task)
     subsets: dict[str, list[Example]] = {}
     described: dict[str, Any] = {}
@@ -99,13 +77,20 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     if not options.any_size:
         check_sizes(task, {subset: len(examples) for subset, examples in subsets.items()})
     write_labels(options.output, task, subsets)
-    unknown = write_inputs(options.output, task, subsets, options.bpe, options.workers)
+    texts = {
+        subset: [example.inputs for example in examples] for subset, examples in subsets.items()
+    }
+    written = write_inputs(options.output, texts, encoder)
+    encoder.copy_to(options.output / "encoder")
+    for subset, found in written.items():
+        described[subset]["cut"] = found.cut
     return {
         "task": task.name,
         "subsets": described,
         "labels": list(task.labels),
         "sizes_checked": not options.any_size,
-        "unknown_symbols": unknown,
+        "unknown_symbols": sum(found.unknown for found in written.values()),
+        "encoder": encoder.describe(),
     }
 
 
@@ -113,7 +98,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("--raw", type=Path, required=True)
-    parser.add_argument("--bpe", type=Path, required=True)
+    encoder = parser.add_mutually_exclusive_group(required=True)
+    encoder.add_argument("--bpe", type=Path)
+    encoder.add_argument("--encoder", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--any-size", action="store_true")

@@ -10,15 +10,18 @@ ALL=(CoLA SST-2 MRPC STS-B QQP MNLI QNLI RTE)
 usage() {
     cat <<'USAGE'
 Usage: examples/language_understanding/prepare_glue.sh TASK...|ALL --output DIR [--cache DIR] [--from-dir DIR]
-           [--bpe DIR] [--workers N] [--any-size] [--force]
+           [--encoder FOLDER | --bpe DIR] [--workers N] [--any-size] [--force]
 
   TASK           CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI or RTE; ALL for the eight
-  --output DIR   DIR/TASK becomes a data directory: input0, input1 (pairs), label, prepare.json; with the
-                 subsets train, valid and test (no labels); MNLI: valid and test are matched, valid1 and
-                 test1 mismatched
+  --output DIR   DIR/TASK becomes a data directory: input0, input1 (pairs), label, encoder (all that
+                 predict.sh needs to read text), prepare.json; with the subsets train, valid and test (no
+                 labels); MNLI: valid and test are matched, valid1 and test1 mismatched
   --cache DIR    where scripts/download.py keeps what it downloads (default: its own)
   --from-dir DIR no network: the archives lie here, or folders DIR/TASK with the task's files, or both; the
                  files of GPT-2's BPE too (all that is public is verified like what is downloaded)
+  --encoder FOLDER
+                 the tokenizer of a pretrained model, from python -m lrdrop_fairseq.import_encoder, instead
+                 of GPT-2's BPE
   --bpe DIR      encoder.json, vocab.bpe and dict.txt from DIR: the vocabulary of a model of your own
   --workers N    processes for BPE (default: the processors, at most 8)
   --any-size     take data that has not the published number of examples: your own in the same layout
@@ -28,12 +31,13 @@ A task that is complete is left as it is, so the same command goes on after an i
 USAGE
 }
 
-tasks=() output="" cache="" from_dir="" bpe="" workers="" any_size=() force=false
+tasks=() output="" cache="" from_dir="" encoder="" bpe="" workers="" any_size=() force=false
 while (($# > 0)); do
     case "$1" in
         --output) need_value "$@"; output="$2"; shift 2 ;;
         --cache) need_value "$@"; cache="$2"; shift 2 ;;
         --from-dir) need_value "$@"; from_dir="$2"; shift 2 ;;
+        --encoder) need_value "$@"; encoder="$2"; shift 2 ;;
         --bpe) need_value "$@"; bpe="$2"; shift 2 ;;
         --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
         --any-size) any_size=(--any-size); shift ;;
@@ -50,6 +54,9 @@ while (($# > 0)); do
 done
 if ((${#tasks[@]} == 0)); then usage_error "no task given"; fi
 need_options output
+if [[ -n "$encoder" && -n "$bpe" ]]; then
+    usage_error "either --encoder or --bpe: a model has one vocabulary"
+fi
 if [[ -n "$from_dir" && ! -d "$from_dir" ]]; then die "$from_dir is no folder"; fi
 find_workers
 need_packages fairseq
@@ -79,9 +86,18 @@ archives() {
     esac
 }
 
-# get_bpe: the three files of GPT-2's BPE in $bpe, once for all tasks
+# get_vocabulary: sets `vocabulary`, the option of prepare_glue.py; GPT-2's BPE is there once for all tasks
+get_vocabulary() {
+    if [[ -n "$encoder" ]]; then
+        vocabulary=(--encoder "$encoder")
+        return
+    fi
+    if [[ -z "$bpe" ]]; then get_bpe; fi
+    vocabulary=(--bpe "$bpe")
+}
+
+# get_bpe: the three files of GPT-2's BPE in $bpe
 get_bpe() {
-    if [[ -n "$bpe" ]]; then return; fi
     "${download[@]}" --into "$partial/download" gpt2-bpe-encoder gpt2-bpe-vocab gpt2-bpe-dict
     bpe="$partial/bpe"
     mkdir -- "$bpe"
@@ -116,10 +132,10 @@ for task in "${tasks[@]}"; do
         fi
     fi
     note "$task"
-    get_bpe
+    get_vocabulary
     get_files "$task"
     mkdir -- "$partial/$task"
-    python "$HERE/prepare_glue.py" "$task" --raw "$raw" --bpe "$bpe" --output "$partial/$task" \
+    python "$HERE/prepare_glue.py" "$task" --raw "$raw" "${vocabulary[@]}" --output "$partial/$task" \
         --workers "$workers" "${any_size[@]}"
     if [[ -e "$output/$task" ]]; then mv -- "$output/$task" "$partial/$task.replaced"; fi
     mv -- "$partial/$task" "$output/$task"

@@ -116,7 +116,8 @@ def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepare(task: str, raw: Path, bpe: Path, output: Path) -> dict[str, Any]:
     """prepare_glue.py without its sizes, in this process."""
     output.mkdir()
-    options = Namespace(task=task, raw=raw, bpe=bpe, output=output, workers=1, any_size=True)
+    options = Namespace(task=task, raw=raw, bpe=bpe, encoder=None, output=output, workers=1)
+    options.any_size = True
     described: dict[str, Any] = prepare_glue.prepare(options)
     return described
 

@@ -1,0 +1,139 @@
+"""Predicts labels or numbers for lines of text; used by predict.sh, which says how."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from encoders import TextEncoder, saved
+from fairseq.data import data_utils
+from glue_predict import BATCH, HEAD, load, names
+from glue_run import RECORD, check_prepared, read_record
+from glue_tasks import OWN_TEXT, GlueError, Task, read_own, read_task
+from own_lines import clean, decoded
+
+Pair = tuple[str, ...]
+
+
+def find_data(checkpoint: Path, data: Path | None) -> Path:
+    """The data directory of the checkpoint's task."""
+    folder = checkpoint.parent
+    record: dict[str, Any] = {}
+    if (folder / RECORD).is_file():
+        record = read_record(folder)
+    elif data is None:
+        raise GlueError(
+            f"{folder / RECORD} does not exist, so it is not known what {checkpoint} was "
+            "fine-tuned with: give its data directory by --data"
+        )
+    if data is None:
+        data = Path(record["data"]) / record["task"]
+    if not (data / "prepare.json").is_file():
+        raise GlueError(
+            f"{data / 'prepare.json'} does not exist: --data is the directory that the checkpoint "
+            "was fine-tuned with"
+        )
+    check_prepared(folder, record, data)
+    return data
+
+
+def find_task(data: Path) -> Task:
+    """What the data directory is prepared for."""
+    found = json.loads((data / "prepare.json").read_text(encoding="utf-8"))
+    if found.get("kind") == OWN_TEXT:
+        return read_own(data)
+    return read_task(found["task"], data.parent)
+
+
+def read_texts(lines: Iterable[bytes], count: int) -> list[Pair]:
+    """The texts of each line; GlueError where it is empty, or has another number of them."""
+    found = []
+    for number, line in decoded(lines, "standard input"):
+        texts = tuple(clean(text) for text in line.rstrip("\r\n").split("\t"))
+        if len(texts) != count:
+            expected = "a text" if count == 1 else "two texts with a tab between"
+            raise GlueError(
+                f"standard input, line {number}: {len(texts)} fields, but the model takes "
+                f"{expected}"
+            )
+        if not all(texts):
+            raise GlueError(
+                f"standard input, line {number}: it is empty, or one of its texts is; give only "
+                "lines with text, so that every one has its answer"
+            )
+        found.append(texts)
+    return found
+
+
+def tokens(config: Any, encoder: TextEncoder, texts: list[Pair]) -> list[torch.Tensor]:
+    """The indices of each line as fairseq's sentence_prediction puts them together, uncut."""
+    sides = [list(encoder.encode(side)) for side in zip(*texts)]
+    separator = [] if config.separator_token is None else [config.separator_token]
+    lines = []
+    for first, *others in zip(*sides):
+        indices = [config.init_token, *first]
+        for other in others:
+            indices += [*separator, *other]
+        lines.append(torch.tensor(indices))
+    return lines
+
+
+def predict(checkpoint: Path, data: Path, texts: list[Pair], task: Task) -> list[str]:
+    """What is printed for each line, in order."""
+    encoder = saved(data / "encoder")
+    model, fairseq_task, device = load(checkpoint, data)
+    config = fairseq_task.cfg
+    lines = tokens(config, encoder, texts)
+    if too_long := sum(len(line) > config.max_positions for line in lines):
+        print(
+            f"predict.sh: warning: {too_long:,} lines are cut to {config.max_positions} pieces",
+            file=sys.stderr,
+        )
+    # Lines of one length together, so that little is padding.
+    order = sorted(range(len(lines)), key=lambda place: len(lines[place]))
+    answers = [""] * len(lines)
+    for start in range(0, len(order), BATCH):
+        places = order[start : start + BATCH]
+        rows = [lines[place][: config.max_positions] for place in places]
+        batch = data_utils.collate_tokens(rows, encoder.dictionary.pad())
+        with torch.no_grad():
+            logits, _ = model(batch.to(device), features_only=True, classification_head_name=HEAD)
+        for place, answer in zip(places, _answers(task, fairseq_task, logits.float().cpu())):
+            answers[place] = answer
+    return answers
+
+
+def _answers(task: Task, fairseq_task: Any, logits: torch.Tensor) -> list[str]:
+    if task.regression:
+        return names(task, fairseq_task, logits[:, 0])
+    best, classes = logits.softmax(dim=1).max(dim=1)
+    labels = names(task, fairseq_task, classes)
+    return [f"{label}\t{value:.4f}" for label, value in zip(labels, best.tolist())]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--data", type=Path)
+    options = parser.parse_args()
+    logging.getLogger("fairseq").setLevel(logging.WARNING)
+    try:
+        data = find_data(options.checkpoint, options.data)
+        texts = read_texts(sys.stdin.buffer, 2 if (data / "input1").is_dir() else 1)
+        answers = predict(options.checkpoint, data, texts, find_task(data)) if texts else []
+    except (GlueError, OSError) as error:
+        print(f"predict.sh: error: {error}", file=sys.stderr)
+        return 1
+    sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write("".join(f"{answer}\n" for answer in answers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""Turns a user's own labelled text into the directory that fairseq's sentence_prediction reads.
+
+Used by prepare_text.sh, which renames OUTPUT when it is complete.  With --existing it only says
+whether that directory was made of the same files in the same way.  What takes seconds to import is
+imported when the files are read, so that one learns at once what is wrong with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import encoders
+import own_labels
+from encoders import TextEncoder, fingerprint
+from glue_tasks import OWN_TEXT, GlueError, read_tasks
+from own_files import Columns, Table, read
+from own_report import report
+
+if TYPE_CHECKING:
+    from glue_binarize import Written
+
+Subsets = dict[str, Path]
+
+
+def subsets(options: argparse.Namespace) -> Subsets:
+    """The given files by subset."""
+    named = {name: getattr(options, name) for name in ("train", "valid", "test")}
+    return {name: path for name, path in named.items() if path}
+
+
+def open_encoder(options: argparse.Namespace) -> TextEncoder:
+    """The tokenizer that was asked for."""
+    if options.encoder:
+        return encoders.imported(options.encoder)
+    if options.bpe:
+        return encoders.gpt2_bpe(options.bpe, options.workers)
+    return encoders.sentencepiece(options.sentencepiece, options.dictionary)
+
+
+def encoder_files(options: argparse.Namespace) -> dict[str, Path]:
+    """The files that it consists of."""
+    if options.encoder:
+        return encoders.imported_files(options.encoder)
+    if options.bpe:
+        return encoders.gpt2_bpe_files(options.bpe)
+    return encoders.sentencepiece_files(options.sentencepiece, options.dictionary)
+
+
+def columns(options: argparse.Namespace) -> Columns | None:
+    """The names of the columns, where they are given; those that are not have their default."""
+    if not options.label_column and not options.text_columns:
+        return None
+    texts = tuple((options.text_columns or "text").split(","))
+    found = Columns(options.label_column or "label", texts)
+    if not all(texts) or len(texts) > 2 or len({found.label, *texts}) < 1 + len(texts):
+        raise GlueError(
+            f"--text-columns {','.join(texts)}: one column, or two different ones with a comma "
+            "between, and neither that of the label"
+        )
+    return found
+
+
+def read_all(options: argparse.Namespace) -> dict[str, Table]:
+    """Every file, read; GlueError where one is not as it should be."""
+    tables: dict[str, Table] = {}
+    for subset, path in subsets(options).items():
+        tables[subset] = read(path, columns(options), tables.get("train"))
+    return tables
+
+
+def made_of(options: argparse.Namespace) -> dict[str, Any]:
+    """What decides the contents of the directory."""
+    return {
+        "files": {name: fingerprint([path]) for name, path in subsets(options).items()},
+        "encoder": fingerprint(encoder_files(options).values()),
+        "regression": options.regression,
+        "label_column": options.label_column,
+        "text_columns": options.text_columns,
+    }
+
+
+def in_train(tables: Mapping[str, Table], subset: str) -> int:
+    """How many rows of a subset have their text in the training too."""
+    seen = {row.texts for row in tables["train"].rows}
+    return 0 if subset == "train" else sum(row.texts in seen for row in tables[subset].rows)
+
+
+def write_data(
+    output: Path, tables: Mapping[str, Table], labels: tuple[str, ...], encoder: TextEncoder
+) -> dict[str, Written]:
+    """Write all but prepare.json."""
+    from glue_binarize import write_classes, write_inputs, write_numbers
+
+    labelled = {subset: [row.label for row in table.rows] for subset, table in tables.items()}
+    if labels:
+        write_classes(output / "label", labels, labelled)
+    else:
+        write_numbers(output / "label", labelled)
+    texts = {subset: [row.texts for row in table.rows] for subset, table in tables.items()}
+    written = write_inputs(output, texts, encoder)
+    (output / "lines").mkdir()
+    for subset, table in tables.items():
+        lines = "".join(f"{row.line}\n" for row in table.rows)
+        (output / "lines" / f"{subset}.txt").write_text(lines, encoding="utf-8")
+    encoder.copy_to(output / "encoder")
+    return written
+
+
+def prepare(options: argparse.Namespace) -> dict[str, Any]:
+    """Write the whole directory but prepare.json; returns what that says."""
+    tables = read_all(options)
+    labels: tuple[str, ...] = ()
+    if options.regression:
+        own_labels.check_numbers(tables)
+    else:
+        labels = own_labels.classes(tables)
+    encoder = open_encoder(options)
+    written = write_data(options.output, tables, labels, encoder)
+    described = {
+        subset: {
+            "file": table.path.name,
+            "examples": len(table.rows),
+            "empty_lines": table.empty_lines,
+            "also_in_train": in_train(tables, subset),
+            "unknown_symbols": written[subset].unknown,
+            "cut": written[subset].cut,
+            **own_labels.describe(table, options.regression),
+        }
+        for subset, table in tables.items()
+    }
+    return {
+        "task": options.name,
+        "kind": OWN_TEXT,
+        "classes": len(labels) or 1,
+        "labels": list(labels),
+        "metric": "pearson_and_spearman" if options.regression else "accuracy",
+        "pairs": len(tables["train"].rows[0].texts) == 2,
+        "subsets": described,
+        "encoder": encoder.describe(),
+        "made_of": made_of(options),
+    }
+
+
+def check_existing(options: argparse.Namespace) -> None:
+    """GlueError unless the directory holds what these options give."""
+    path = options.existing / "prepare.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["made_of"]
+        wanted = made_of(options)
+        differ = [key for key in wanted if found[key] != wanted[key]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise GlueError(
+            f"{path}: not what this script writes ({error!r}); choose another --output, or "
+            "replace it with --force"
+        ) from error
+    if differ:
+        raise GlueError(
+            f"{options.existing} exists, made of something else ({', '.join(differ)}): choose "
+            "another --output, or replace it with --force"
+        )
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("train", "valid"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--test", type=Path)
+    parser.add_argument("--name", required=True)
+    for name in ("encoder", "bpe", "sentencepiece", "dictionary", "existing"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--label-column")
+    parser.add_argument("--text-columns")
+    parser.add_argument("--regression", action="store_true")
+    parser.add_argument("--workers", type=int, required=True)
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
+    try:
+        for path in subsets(options).values():
+            if not path.is_file():
+                raise GlueError(f"{path} does not exist, or is no file")
+        if options.name in read_tasks():
+            raise GlueError(f"'{options.name}' is a task of GLUE: give your own text another name")
+        if options.existing:
+            check_existing(options)
+            return 0
+        described = prepare(options)
+    except (GlueError, OSError) as error:
+        print(f"prepare_text.sh: error: {error}", file=sys.stderr)
+        return 1
+    text = json.dumps(described, indent=2, ensure_ascii=False)
+    (options.output / "prepare.json").write_text(f"{text}\n", encoding="utf-8")
+    for line in report(described):
+        print(f"  {line}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# A user's own labelled text -> a data directory for fairseq's sentence_prediction.
+set -euo pipefail
+HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
+source "$HERE/../../scripts/common.sh"
+
+usage() {
+    cat <<'USAGE'
+Usage: examples/language_understanding/prepare_text.sh --train FILE --valid FILE [--test FILE] --output DIR/NAME
+           --encoder FOLDER | --bpe DIR | --sentencepiece MODEL --dictionary FILE
+           [--regression] [--label-column NAME] [--text-columns NAME[,NAME]] [--workers N] [--force]
+
+A FILE is UTF-8 and, by the end of its name,
+  .tsv, .txt       LABEL<TAB>TEXT or, for pairs, LABEL<TAB>TEXT<TAB>TEXT a line, without header and quotes
+  .csv             comma-separated with a header, columns "label" and "text"
+  .jsonl           an object a line, with "label" and "text"
+An empty line is left out and counted; any other line that is no row is an error, and nothing is written.
+
+  --output DIR/NAME   becomes a data directory: input0, input1 (pairs), label, lines (of the rows in their files),
+                      encoder (all that predict.sh needs to read text), prepare.json. NAME is the task of
+                      finetune.sh NAME DIR
+  --encoder FOLDER    the tokenizer of a pretrained model, from python -m lrdrop_fairseq.import_encoder
+  --bpe DIR           GPT-2's BPE, for the public RoBERTa checkpoints: encoder.json, vocab.bpe and dict.txt from DIR
+  --sentencepiece MODEL --dictionary FILE
+                      a sentencepiece model and the dict.txt of its pieces, for a fairseq model with these (XLM-R)
+  --regression        labels are numbers; they are kept as they are, not scaled
+  --label-column NAME, --text-columns NAME[,NAME]
+                      the columns to read; a tab-separated file then has a header too. Two columns of text are a
+                      pair
+  --workers N         processes for GPT-2's BPE (default: the processors, at most 8)
+  --force             replace a DIR/NAME that this script made
+
+The labels are those of the training file, in the order of their numbers if all are whole, else of their letters.
+A DIR/NAME that is made of the same files already is left as it is.
+USAGE
+}
+
+train="" valid="" test="" output="" encoder="" bpe="" sentencepiece="" dictionary="" workers="" force=false
+more=()
+while (($# > 0)); do
+    case "$1" in
+        --train) need_value "$@"; train="$2"; shift 2 ;;
+        --valid) need_value "$@"; valid="$2"; shift 2 ;;
+        --test) need_value "$@"; test="$2"; shift 2 ;;
+        --output) need_value "$@"; output="$2"; shift 2 ;;
+        --encoder) need_value "$@"; encoder="$2"; shift 2 ;;
+        --bpe) need_value "$@"; bpe="$2"; shift 2 ;;
+        --sentencepiece) need_value "$@"; sentencepiece="$2"; shift 2 ;;
+        --dictionary) need_value "$@"; dictionary="$2"; shift 2 ;;
+        --label-column | --text-columns) need_value "$@"; more+=("$1=$2"); shift 2 ;;
+        --regression) more+=(--regression); shift ;;
+        --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
+        --force) force=true; shift ;;
+        -h | --help) usage; exit 0 ;;
+        *) usage_error "unknown argument '$1'" ;;
+    esac
+done
+need_options train valid output
+case "${encoder:+e}${bpe:+b}${sentencepiece:+s}" in
+    e) more+=("--encoder=$encoder") ;;
+    b) more+=("--bpe=$bpe") ;;
+    s)
+        [[ -n "$dictionary" ]] || usage_error "--sentencepiece needs --dictionary, the dict.txt of its pieces"
+        more+=("--sentencepiece=$sentencepiece")
+        ;;
+    "") usage_error "--encoder is missing (or --bpe, or --sentencepiece): the vocabulary of the model" ;;
+    *) usage_error "only one of --encoder, --bpe and --sentencepiece: a model has one vocabulary" ;;
+esac
+if [[ -n "$dictionary" ]]; then
+    [[ -n "$sentencepiece" ]] || usage_error "--dictionary is that of --sentencepiece; the others have their own"
+    more+=("--dictionary=$dictionary")
+fi
+if [[ -n "$test" ]]; then more+=("--test=$test"); fi
+[[ "$output" != *:* ]] || usage_error "--output '$output': fairseq takes ':' for a separator of directories"
+find_workers
+need_packages fairseq
+
+output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
+partial="$output.prepare-partial.$$"
+replaced="$output.prepare-replaced"
+arguments=("--train=$train" "--valid=$valid" "--name=$(basename -- "$output")" "--output=$partial"
+    "--workers=$workers" "${more[@]}")
+if [[ -e "$replaced" && ! -e "$output" ]]; then
+    note "an earlier run was stopped while it replaced $output; restoring that"
+    mv -- "$replaced" "$output"
+fi
+if [[ -f "$output/prepare.json" && "$force" == false ]]; then
+    python "$HERE/own_prepare.py" "${arguments[@]}" "--existing=$output"
+    note "$output is complete; --force makes it again"
+    exit 0
+fi
+check_output
+
+# Everything is written beside the output and renamed when it is complete. The process number in the name keeps
+# two runs apart, and shows which folders were left by runs that were killed.
+trap 'rm -rf -- "$partial"' EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+remove_leftovers "$output.prepare-partial"
+mkdir -p -- "$partial"
+note "reading the text"
+python "$HERE/own_prepare.py" "${arguments[@]}"
+
+check_output  # again: another run may have finished meanwhile
+if [[ -e "$output" ]]; then
+    rm -rf -- "$replaced"
+    mv -- "$output" "$replaced"
+fi
+mv -- "$partial" "$output"
+rm -rf -- "$replaced"
+note "wrote $output"
