@@ -18,6 +18,8 @@ from tests.toy import SIZES, VOCABULARY
 
 CLASSES = 3
 HEAD = "sentence_classification_head"
+# Weights with which every term is of account; the defaults are small.
+STRONG = dict(lr_drop_hidden_weight=1.0, lr_drop_output_weight=0.5)
 
 
 def make_sentence_task(regression: bool = False, classes: int = CLASSES) -> SentencePredictionTask:
@@ -53,7 +55,7 @@ def make_sentence_criterion(
     task = task or make_sentence_task()
     config = LRDropSentencePredictionConfig(max_update=0, patience=-1)
     config.regression_target = getattr(task, "label_dictionary", None) is task.source_dictionary
-    for option, value in options.items():
+    for option, value in {**STRONG, **options}.items():
         setattr(config, option, value)
     return CRITERION_REGISTRY[name](config, task)
 

@@ -62,13 +62,9 @@ for task in "${task_list[@]}"; do
         folder="$output/checkpoints/$task/$method"
         folders+=("$folder")
         mkdir -p -- "$folder"
-        # The hidden term at its default weight of 1 keeps a model without pretraining from learning in so few
-        # updates.
-        method_flags=()
-        if [[ "$method" == lrdrop ]]; then method_flags=(--lr-drop-hidden-weight 0.1); fi
         note "$task, $method: fine-tuning seeds $seeds (log: $folder/finetune.log)"
         "$HERE/finetune.sh" "$task" "$output/data" --model "$output/model.pt" --arch lr_drop_roberta \
-            --method "$method" --save-dir "$folder" --seeds "$seeds" -- "${flags[@]}" "${method_flags[@]}" >"$folder/finetune.log" 2>&1 ||
+            --method "$method" --save-dir "$folder" --seeds "$seeds" -- "${flags[@]}" >"$folder/finetune.log" 2>&1 ||
             { tail -n 20 -- "$folder/finetune.log" >&2; die "fine-tuning failed; all it said is in $folder/finetune.log"; }
     done
 done

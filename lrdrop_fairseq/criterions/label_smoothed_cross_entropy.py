@@ -31,10 +31,6 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class LRDropLabelSmoothedCrossEntropyConfig(LRDropConfig, LabelSmoothedCrossEntropyCriterionConfig):
-    lr_drop_hidden_weight: float = field(
-        default=0.1,
-        metadata={"help": "alpha: weight of the hidden states regularization (HSR), 0 for none"},
-    )
     lr_drop_start: float = field(
         default=0.67,
         metadata={

@@ -2,7 +2,7 @@
 
 # No "from __future__ import annotations": fairseq reads the types of the config's fields.
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -24,13 +24,7 @@ from lrdrop_fairseq.siamese import duplicate, halves
 
 @dataclass
 class LRDropSentencePredictionConfig(LRDropConfig, SentencePredictionConfig):
-    lr_drop_output_weight: float = field(
-        default=0.5,
-        metadata={
-            "help": "gamma: weight of the output regularization (OR): the symmetric KL divergence, "
-            "or the squared difference of a regression; half of R-Drop's alpha"
-        },
-    )
+    """The options of ``sentence_prediction`` and of LR-Drop."""
 
 
 class _Terms(NamedTuple):

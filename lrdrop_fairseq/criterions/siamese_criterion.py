@@ -18,7 +18,7 @@ from lrdrop_fairseq.losses.hidden import hidden_state_distance
 @dataclass
 class LRDropConfig(FairseqDataclass):
     lr_drop_hidden_weight: float = field(
-        default=1.0,
+        default=0.1,
         metadata={"help": "alpha: weight of the hidden states regularization (HSR), 0 for none"},
     )
     lr_drop_attention_weight: float = field(
@@ -28,8 +28,8 @@ class LRDropConfig(FairseqDataclass):
     lr_drop_output_weight: float = field(
         default=1.0,
         metadata={
-            "help": "gamma: weight of the output regularization (OR), the symmetric KL divergence; "
-            "half of R-Drop's alpha"
+            "help": "gamma: weight of the output regularization (OR), the symmetric KL divergence "
+            "or, of a regression, the squared difference; half of R-Drop's alpha"
         },
     )
     lr_drop_start: float = field(

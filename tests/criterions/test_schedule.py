@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -11,7 +12,11 @@ from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from lrdrop_fairseq import output_layer
+from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
+    LRDropLabelSmoothedCrossEntropyConfig,
+)
 from lrdrop_fairseq.criterions.schedule import Schedule
+from lrdrop_fairseq.criterions.sentence_prediction import LRDropSentencePredictionConfig
 from tests.toy import (
     assert_same,
     make_criterion,
@@ -203,6 +208,18 @@ def test_one_trainer_equals_a_plain_one_that_another_continues() -> None:
     other.train_step([make_sample(seed=2)])
     for name, parameter in whole.model.named_parameters():
         assert torch.equal(parameter, dict(other.model.named_parameters())[name]), name
+
+
+def test_sentences_have_the_same_weights_and_no_start() -> None:
+    """An encoder that is pretrained has converged before its fine-tuning begins."""
+    sentences, translation = (
+        {f.name: f.default for f in fields(config) if f.name.startswith("lr_drop_")}
+        for config in (LRDropSentencePredictionConfig, LRDropLabelSmoothedCrossEntropyConfig)
+    )
+    assert sentences["lr_drop_start"] == 0 and translation.pop("lr_drop_start") == 0.67
+    weights = {name: 1.0 for name in ("lr_drop_attention_weight", "lr_drop_output_weight")}
+    weights |= {"lr_drop_hidden_weight": 0.1, "lr_drop_ramp": 0}
+    assert translation == weights and sentences == {**weights, "lr_drop_start": 0}
 
 
 @pytest.mark.parametrize("regression", [False, True])
