@@ -217,8 +217,8 @@ def test_sentences_have_the_same_weights_and_no_start() -> None:
         for config in (LRDropSentencePredictionConfig, LRDropLabelSmoothedCrossEntropyConfig)
     )
     assert sentences["lr_drop_start"] == 0 and translation.pop("lr_drop_start") == 0.67
-    weights = {name: 1.0 for name in ("lr_drop_attention_weight", "lr_drop_output_weight")}
-    weights |= {"lr_drop_hidden_weight": 0.1, "lr_drop_ramp": 0}
+    weights = dict.fromkeys(("lr_drop_attention_weight", "lr_drop_output_weight"), 1.0)
+    weights |= {"lr_drop_hidden_weight": 0.1, "lr_drop_ramp": 0.0}
     assert translation == weights and sentences == {**weights, "lr_drop_start": 0}
 
 
