@@ -23,16 +23,17 @@ from tests.killed import kill_when
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "examples" / "translation" / "study"
+RUNNER = ROOT / "examples" / "study"
 
-sys.path[:0] = [str(STUDY), str(ROOT / "scripts"), str(STUDY.parent / "records")]
+sys.path[:0] = [str(RUNNER), str(ROOT / "scripts"), str(STUDY.parent / "records")]
 jobs: Any = importlib.import_module("jobs")
 merged_tables: Any = importlib.import_module("merged_tables")
-plan: Any = importlib.import_module("plan")
-select_pairs: Any = importlib.import_module("select_pairs")
+plan: Any = importlib.import_module("translation.plan")
+select_pairs: Any = importlib.import_module("translation.select_pairs")
 read_study: Any = importlib.import_module("read_study")
 study_fields: Any = importlib.import_module("study_fields")
-study_report: Any = importlib.import_module("study_report")
-trainings: Any = importlib.import_module("trainings")
+study_report: Any = importlib.import_module("translation.report")
+trainings: Any = importlib.import_module("translation.trainings")
 curves: Any = importlib.import_module("curves")
 text_errors: Any = importlib.import_module("prepare_text")
 
@@ -552,7 +553,7 @@ def test_a_training_holds_its_lock_by_itself(tmp_path: Path) -> None:
     """Whatever between it and the runner is killed: a second one in its folder ends it first."""
     lock, log = tmp_path / "lock", tmp_path / "log"
     measured = [sys.executable, STUDY.parent / "records" / "measure.py", tmp_path / "memory.json"]
-    held = [sys.executable, STUDY / "held.py", lock]
+    held = [sys.executable, RUNNER / "held.py", lock]
     first = subprocess.Popen(
         [*held, *measured, "sh", "-c", f"echo $$ >{log}; exec sleep 1000"], start_new_session=True
     )

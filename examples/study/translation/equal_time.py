@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from merged_tables import Row
-from summary import LABELS, by_method, gains, spread
-from tabulate import tabulate
+from summary import by_method, spread, table
+
+from translation.summary import LABELS, gains
 
 
 def equal_time_table(rows: Sequence[Row], curves: Sequence[Row], order: Sequence[str]) -> str:
@@ -27,7 +28,7 @@ def equal_time_table(rows: Sequence[Row], curves: Sequence[Row], order: Sequence
         lines.append(line)
     if not lines:
         return "No LR-Drop cell is complete yet."
-    return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
+    return table(lines)
 
 
 def _beside(

@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jobs import SCRIPTS, Job
+import cell_jobs
+from jobs import SCRIPTS
 from processes import Commands, Failed
-from studies import Cell
-from trainings import Training
+
+from translation.studies import Cell
+from translation.trainings import Training
 
 
 @dataclass
-class Evaluation(Job):
-    """Translations and scores of a cell's chosen checkpoint, with which the cell is complete."""
+class Evaluation(cell_jobs.Evaluation):
+    """Translations and scores of a cell's chosen checkpoint."""
 
     training: Training = None  # type: ignore[assignment]
-    seconds: float = 0.0
 
     @property
     def cell(self) -> Cell:
         return self.training.cell
-
-    @property
-    def _mark(self) -> Path:
-        return self.folder / "evaluated"
-
-    def complete(self) -> bool:
-        return self.training.complete() and self._mark.is_file()
 
     def scores(self, subset: str) -> dict[str, Any]:
         """What evaluate.sh found on a subset."""
@@ -38,14 +30,7 @@ class Evaluation(Job):
         found: dict[str, Any] = json.loads(text)
         return found
 
-    def check(self) -> None:
-        """Its training has been checked."""
-
-    def run(self, commands: Commands) -> None:
-        if self.complete():  # the runner was killed before it wrote the row
-            return
-        self._mark.unlink(missing_ok=True)
-        began = time.monotonic()
+    def score(self, commands: Commands) -> None:
         checkpoint = self.training.checkpoint()
         if checkpoint is None:
             raise Failed(f"{self.training.folder} has no checkpoint to translate with")
@@ -55,7 +40,3 @@ class Evaluation(Job):
                 SCRIPTS / "evaluate.sh", self.training.data, *checkpoint, "--subset", subset,
                 "--output", self.folder, *device,
             ])  # fmt: skip
-        self.seconds = time.monotonic() - began
-        # Of a training that was stopped early it is to be done again when that has gone on.
-        if self.training.complete():
-            self._mark.touch()

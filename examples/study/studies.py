@@ -1,43 +1,21 @@
 """A study: one YAML file of data sets, methods and seeds, and the cells that they make.
 
-The README beside this file describes the format. Nothing is started here.
+The README beside this file describes the format. Here is what all kinds of task have in common; a
+kind derives its own from it. Nothing is started here.
 """
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 WEIGHTS = ("hidden", "attention", "output")
 
 
 @dataclass(frozen=True)
 class Data:
-    """Parallel text and how it is prepared. ``pairs`` of them are drawn for training, or all."""
+    """What is trained on, and how it is prepared; a kind adds the rest."""
 
     name: str
-    source: str  # folder of the text, as the study has it
-    text: Path
-    source_lang: str
-    target_lang: str
-    train: str
-    valid: str
-    test: tuple[str, ...]
-    pairs: int | None = None
-    vocab_size: int | None = None  # of sentencepiece; None: the text is in BPE already
-
-    @property
-    def subsets(self) -> list[str]:
-        """What is translated, in the names of prepare.sh."""
-        return ["valid", "test", *(f"test{i}" for i in range(1, len(self.test)))]
-
-    @property
-    def settings(self) -> str:
-        """All that decides what is prepared, in one line."""
-        names = " ".join((self.source_lang, self.target_lang, self.train, self.valid, *self.test))
-        amount = f"{self.pairs or 'all'} pairs, {self.vocab_size or 'given'} pieces"
-        return f"{self.source}: {names}; {amount}"
 
 
 @dataclass(frozen=True)
@@ -71,6 +49,19 @@ class Method:
             skip = own and "=" not in word
         return tuple(kept)
 
+    @property
+    def terms(self) -> str:
+        """The terms and when they act, in words."""
+        found = [f"{name} {getattr(self, name):g}" for name in WEIGHTS if getattr(self, name)]
+        if not found:
+            return "no terms"
+        return " ".join([*found, f"start {self.start}", f"ramp {self.ramp}"])
+
+    @property
+    def weight_flags(self) -> list[str]:
+        """The weights as fairseq-train takes them."""
+        return [f"--lr-drop-{name}-weight={getattr(self, name):g}" for name in WEIGHTS]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -87,29 +78,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """What a file says. ``average`` checkpoints are averaged; None: the best by validation loss."""
+    """What a file says. ``kind``: the package that knows this kind of task."""
 
+    kind: str
     name: str
-    preset: str
     flags: tuple[str, ...]
     validate_every: int
-    average: int | None
     cells: tuple[Cell, ...]
-
-    @property
-    def rule(self) -> str:
-        return f"average of {self.average}" if self.average else "best validation loss"
 
     def settings(self, cell: Cell) -> str:
         """All that decides what comes out of a cell, but for seed, device and versions: one line.
 
         A row of results that has other settings is the result of another training.
         """
-        method = cell.method
-        terms = [f"{name} {getattr(method, name):g}" for name in WEIGHTS if getattr(method, name)]
-        if terms:
-            terms += [f"start {method.start}", f"ramp {method.ramp}"]
-        parts = [cell.data.settings, f"preset {self.preset}", shlex.join(self.flags + method.flags)]
-        parts += [" ".join(terms) or "no terms", f"{method.updates} updates"]
-        parts += [f"validation every {self.validate_every}", self.rule]
-        return "; ".join(parts)
+        raise NotImplementedError

@@ -8,46 +8,44 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
+import cell_jobs
 import train_record
-from jobs import ROOT, SCRIPTS, Job
+from jobs import ROOT, SCRIPTS
 from processes import Commands
-from studies import WEIGHTS, Cell
+
+from translation.studies import Cell, Study
 
 MEASURE = ROOT / "examples" / "translation" / "records" / "measure.py"
 
 
 @dataclass
-class Training(Job):
+class Training(cell_jobs.Training):
     """The updates of a cell; or a beginning, up to the update from which cells differ."""
 
     cell: Cell = None  # type: ignore[assignment]
     begins_from: Training | None = None
 
     @property
-    def _mark(self) -> Path:
-        return self.folder / "trained"
+    def study(self) -> Study:
+        return self.place.study  # type: ignore[return-value]
 
     @property
     def data(self) -> Path:
         return self.place.output / "data" / self.cell.data.name
 
-    @property
-    def settings(self) -> str:
-        return self.place.study.settings(self.cell)
-
-    def complete(self) -> bool:
-        return self._mark.is_file()
+    def scorable(self) -> bool:
+        return self.checkpoint() is not None
 
     def checkpoint(self) -> list[str | Path] | None:
         """For evaluate.sh, the checkpoint that the study's rule takes; None if there is none yet.
 
         A training that was stopped early may have fewer to average than the rule says.
         """
-        if not self.place.study.average:
+        if not self.study.average:
             best = self.folder / "checkpoint_best.pt"
             return ["--checkpoint", best] if best.is_file() else None
         there = len(list(self.folder.glob("checkpoint_*_*.pt")))
-        count = min(self.place.study.average, there)
+        count = min(self.study.average, there)
         return ["--save-dir", self.folder, "--average", str(count)] if count else None
 
     def run(self, commands: Commands) -> None:
@@ -57,7 +55,7 @@ class Training(Job):
         memory = [sys.executable, MEASURE, self.folder / "memory.json"]
         command = [SCRIPTS / "train.sh", self.data, "--save-dir", self.folder, *self._arguments()]
         commands.run(self, [*memory, *command], training=True)
-        self._mark.touch()
+        self.done()
 
     def _branch(self, beginning: Path) -> None:
         """Take the checkpoints, the log and the memory of the beginning; all of it, or nothing.
@@ -85,12 +83,12 @@ class Training(Job):
         Every cell goes through LR-Drop's criterion, the plain ones too, whose terms never start:
         so all take the same plain pass, and a checkpoint of one can be gone on from by another.
         """
-        study, method = self.place.study, self.cell.method
+        study, method = self.study, self.cell.method
         start = method.updates if method.family == "plain" else method.start
         every = str(study.validate_every)
         flags = [
             *study.flags, *method.flags,
-            *(f"--lr-drop-{name}-weight={getattr(method, name):g}" for name in WEIGHTS),
+            *method.weight_flags,
             f"--lr-drop-start={start}", f"--lr-drop-ramp={method.ramp}",
             "--max-update", str(method.updates), "--patience", "-1",
             "--validate-interval-updates", every, "--save-interval-updates", every,

@@ -5,21 +5,21 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 
-import comparisons
 import rows
+from cell_jobs import Evaluation
 from complete_files import write
-from evaluations import Evaluation
 from jobs import Place
+from kinds import Kind
 from merged_tables import merge, read
 from progress import say
-from study_report import report
 
 
 class Tables:
-    """results.tsv, curves.tsv, comparisons.tsv, table.md and curves.png of a study."""
+    """results.tsv, curves.tsv, comparisons.tsv, table.md and the plots of a study."""
 
-    def __init__(self, place: Place, workers: int, machine: str) -> None:
-        self._place, self._workers, self._machine = place, workers, machine
+    def __init__(self, place: Place, kind: Kind, workers: int, machine: str) -> None:
+        self._place, self._kind = place, kind
+        self._workers, self._machine = workers, machine
         self._order = list(dict.fromkeys(cell.method.name for cell in place.study.cells))
         self._results, self._curves, self._comparisons = (
             place.output / f"{name}.tsv" for name in ("results", "curves", "comparisons")
@@ -27,15 +27,17 @@ class Tables:
 
     def add(self, evaluation: Evaluation) -> None:
         """Put in the row and the curve of a cell that has been scored."""
-        merge(self._curves, rows.CURVE_KEY, rows.curve_rows(evaluation), group=rows.KEY)
-        row = rows.result_row(evaluation, self._workers, self._machine)
+        merge(self._curves, rows.CURVE_KEY, self._kind.curve(evaluation), group=rows.KEY)
+        row = self._kind.row(evaluation, self._workers, self._machine)
         merge(self._results, rows.KEY, [row])
 
     def compare(self, evaluations: Sequence[Evaluation], seconds_left: Callable[[], float]) -> None:
         """Make the bootstrap tests that are missing; what fails, or is out of time, is told."""
+        if self._kind.compare is None:
+            return
         try:
-            for found in comparisons.compare(evaluations, read(self._comparisons)):
-                merge(self._comparisons, comparisons.KEY, found)
+            for found in self._kind.compare(evaluations, read(self._comparisons)):
+                merge(self._comparisons, self._kind.compare_key, found)
                 if seconds_left() <= 0:
                     say("the time is up: the next run makes the bootstrap tests that are missing")
                     return
@@ -43,16 +45,20 @@ class Tables:
             say(f"no more bootstrap tests: {error}")
 
     def write(self) -> str:
-        """Write table.md and curves.png; the table."""
+        """Write table.md and the plots; the table."""
         results, curves = read(self._results), read(self._curves)
-        text = report(results, curves, read(self._comparisons), self._order)
+        text = self._kind.report(results, curves, read(self._comparisons), self._order)
         write(self._place.output / "table.md", text)
-        complete = {tuple(row[n] for n in rows.KEY) for row in results if not row["stopped"]}
-        drawn = [row for row in curves if tuple(row[n] for n in rows.KEY) in complete]
+        complete = [row for row in results if not row["stopped"]]
+        names = {tuple(row[n] for n in rows.KEY) for row in complete}
+        drawn = [row for row in curves if tuple(row[n] for n in rows.KEY) in names]
         if importlib.util.find_spec("matplotlib") is None:
             say("no curves.png: matplotlib is missing; scripts/install.sh --plots installs it")
         elif drawn:
-            from curves import draw
-
-            draw(drawn, self._order, self._place.output / "curves.png")
+            self._kind.draw(complete, drawn, self._order, self._place.output)
         return text
+
+    def files(self) -> list[str]:
+        """The names of all that there is."""
+        found = sorted(self._place.output.glob("*.*"))
+        return [path.name for path in found if path.suffix in (".tsv", ".md", ".png")]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from equal_time import equal_time_table
 from merged_tables import Row
-from summary import methods_table, metric, test_columns, together_table
+
+from translation.equal_time import equal_time_table
+from translation.summary import methods_table, metric, test_columns, together_table
 
 
 def report(

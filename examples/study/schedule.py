@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from evaluations import Evaluation
+from cell_jobs import Evaluation, Training
 from jobs import Job
 from processes import Commands, StoppedEarly, last_lines
 from progress import say, updates_done
-from trainings import Training
 
 # Until an evaluation has been timed: what one takes, as a part of the time limit.
 EVALUATION_PART = 0.1
@@ -22,8 +21,8 @@ class Scheduler:
     """Runs jobs; :meth:`report` says what became of them.
 
     Args:
-        limit_minutes: of the whole; trainings are stopped in time to translate with what there is.
-        evaluated: called with each cell that has been translated and scored.
+        limit_minutes: of the whole; trainings are stopped in time to score what there is.
+        evaluated: called with each cell that has been scored.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Scheduler:
                         self._finish(self._running.pop(future), future)
                     if not self._stopped and self._out_of_time():
                         self._stopped = True
-                        say("the time is up: trainings stop, what there is is translated")
+                        say("the time is up: trainings stop, what there is is scored")
                         self.commands.stop_training()
                     if time.monotonic() - reported > SECONDS_BETWEEN_REPORTS:
                         reported = time.monotonic()
@@ -89,7 +88,7 @@ class Scheduler:
     def _start(self, pool: ThreadPoolExecutor) -> bool:
         """Start what can be started; whether anything was."""
         started = False
-        # What is trained is translated before more is trained: a run that is cut has its results.
+        # What is trained is scored before more is trained: a run that is cut has its results.
         for job in sorted(self._waiting, key=lambda job: not isinstance(job, Evaluation)):
             if len(self._running) == self._workers:
                 break
@@ -112,11 +111,11 @@ class Scheduler:
         return any(need.name in pending for need in job.needs)
 
     def _partial(self, job: Job) -> bool:
-        """Whether it is the evaluation of a training that was stopped with a checkpoint."""
+        """Whether it is the evaluation of a training that was stopped with something to score."""
         return (
             isinstance(job, Evaluation)
             and job.training.name in self._early
-            and job.training.checkpoint() is not None
+            and job.training.scorable()
         )
 
     def _give_up(self, job: Job) -> None:
@@ -146,7 +145,7 @@ class Scheduler:
     def _out_of_time(self) -> bool:
         if self._limit is None:
             return False
-        # The trainings that run are translated side by side, so one evaluation's time is enough.
+        # The trainings that run are scored side by side, so one evaluation's time is enough.
         reserve = 1.2 * max(self._evaluations) or EVALUATION_PART * self._limit
         return self._elapsed() > self._limit - reserve
 
@@ -155,7 +154,7 @@ class Scheduler:
         for job in self._running.values():
             part = job.name
             if isinstance(job, Training):
-                done = updates_done(job.folder / "train.log")
+                done = updates_done(job.train_log)
                 part += f" {done:,}/{job.cell.method.updates:,}"
             parts.append(part)
         say(f"{len(self._waiting)} jobs to come; running: {'; '.join(parts)}")

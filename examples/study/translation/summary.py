@@ -6,8 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from merged_tables import Row
-from scipy import stats
-from tabulate import tabulate
+from summary import by_method, mean_difference, pairs, spread, table
 
 LABELS = {"plain": "plain", "rdrop": "R-Drop"}
 
@@ -24,39 +23,18 @@ def test_columns(rows: Sequence[Row]) -> list[str]:
     return [column for column in columns if all(row.get(column) for row in rows)]
 
 
-def by_method(rows: Sequence[Row], order: Sequence[str]) -> dict[str, list[Row]]:
-    """Rows of each method, in the study's order."""
-    return {m: found for m in order if (found := [row for row in rows if row["method"] == m])}
-
-
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Mean ± standard deviation over seeds."""
-    if not values:
-        return ""
-    text = f"{statistics.fmean(values):.{digits}f}"
-    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
-
-
 def gains(rows: Sequence[Row], baseline: Sequence[Row]) -> list[float]:
     """Differences of the mean test score, on the data and seeds that both have."""
-    theirs = {(row["data"], row["seed"]): row for row in baseline}
-    pairs = [(row, other) for row in rows if (other := theirs.get((row["data"], row["seed"])))]
     return [
         statistics.fmean(float(row[column]) - float(other[column]) for column in columns)
-        for row, other in pairs
+        for row, other in pairs(rows, baseline)
         if (columns := test_columns([row, other]))
     ]
 
 
 def difference(rows: Sequence[Row], baseline: Sequence[Row]) -> str:
     """Mean gain over a baseline, and the p of a paired t-test."""
-    found = [] if rows is baseline else gains(rows, baseline)
-    if not found:
-        return ""
-    text = f"{statistics.fmean(found):+.2f}"
-    if len(found) > 1 and len(set(found)) > 1:
-        text += f" (p {stats.ttest_1samp(found, 0.0).pvalue:.3f}, n {len(found)})"
-    return text
+    return "" if rows is baseline else mean_difference(gains(rows, baseline))
 
 
 def baseline_of(methods: dict[str, list[Row]], family: str, cells: Sequence[Row]) -> list[Row]:
@@ -87,7 +65,7 @@ def methods_table(rows: Sequence[Row], comparisons: Sequence[Row], order: Sequen
         line["s/update"] = spread([float(row["seconds per update"]) for row in cells], 3)
         line["MiB"] = max((row["peak MiB"] for row in cells), key=lambda mib: float(mib or 0))
         lines.append(line)
-    return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
+    return table(lines)
 
 
 def _bootstrap(comparisons: Sequence[Row], method: str, baseline: Sequence[Row]) -> str:
@@ -108,4 +86,4 @@ def together_table(results: Sequence[Row], order: Sequence[str]) -> str:
         for family, label in LABELS.items():
             line[f"− {label}"] = difference(cells, baseline_of(methods, family, cells))
         lines.append(line)
-    return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
+    return table(lines)

@@ -8,10 +8,11 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evaluations import Evaluation
 from jobs import SCRIPTS
 from merged_tables import Row
 from rows import key
+
+from translation.evaluations import Evaluation
 
 KEY = ("data", "seed", "method", "baseline", "subset")
 # As sacreBLEU writes them: of each system BLEU's, then chrF's.

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evaluations import Evaluation
-from jobs import Job, Place, Preparation
-from studies import Cell, Method
-from trainings import Training
+from jobs import Job, Place
+from studies import Method
+
+from translation.evaluations import Evaluation
+from translation.preparation import Preparation
+from translation.studies import Cell
+from translation.trainings import Training
 
 
 def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:
@@ -31,7 +34,7 @@ def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:
         needs += [begins_from] if begins_from else []
         training = Training(f"train {cell.name}", place, folder, needs, cell, begins_from)
         evaluation = Evaluation(
-            f"evaluate {cell.name}", place, folder / "eval", [training], training
+            f"evaluate {cell.name}", place, folder / "eval", [training], training=training
         )
         jobs |= {job.name: job for job in (training, evaluation)}
     return list(jobs.values())

@@ -1,7 +1,7 @@
-"""What a study is made of: jobs that make a folder each, and the first kind of them, its data.
+"""What a study is made of: jobs that make a folder each.
 
 A job that is complete is not done again, and one that was interrupted goes on. All of it goes
-through scripts/prepare.sh, train.sh and evaluate.sh, as by hand.
+through the project's scripts, as by hand.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from pathlib import Path
 
 from complete_files import write
 from processes import Commands
-from select_pairs import select_pairs
-from studies import Data, Study
+from studies import Study
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 
 
@@ -64,31 +63,3 @@ class Job:
     def run(self, commands: Commands) -> None:
         """Do what is left to do. Failed if that fails; StoppedEarly if the time is up."""
         raise NotImplementedError
-
-
-@dataclass
-class Preparation(Job):
-    """A data directory."""
-
-    data: Data = None  # type: ignore[assignment]
-
-    @property
-    def settings(self) -> str:
-        return self.data.settings
-
-    def complete(self) -> bool:
-        return (self.folder / "prepare.json").is_file()
-
-    def run(self, commands: Commands) -> None:
-        data, train = self.data, self.data.text / self.data.train
-        languages = (data.source_lang, data.target_lang)
-        if data.pairs:
-            train = self.place.output / "text" / data.name / "train"
-            select_pairs(data.text / data.train, languages, data.pairs, train)
-        text = ["--vocab-size", str(data.vocab_size)] if data.vocab_size else ["--pretokenized"]
-        tests = ",".join(str(data.text / name) for name in data.test)
-        commands.run(self, [
-            SCRIPTS / "prepare.sh", "--source-lang", data.source_lang,
-            "--target-lang", data.target_lang, "--train", train, "--valid", data.text / data.valid,
-            "--test", tests, "--output", self.folder, *text,
-        ])  # fmt: skip

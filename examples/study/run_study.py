@@ -13,11 +13,11 @@ import signal
 import sys
 from pathlib import Path
 
-from evaluations import Evaluation
+from cell_jobs import Evaluation
 from jobs import ROOT, Place
+from kinds import kind_of
 from machines import describe
 from merged_tables import read
-from plan import plan
 from progress import say
 from read_study import read_study
 from schedule import Scheduler
@@ -43,13 +43,14 @@ def main() -> int:
         machine = describe(args.device)
         place = Place(study, args.output.resolve(), args.device)
         missing = [cell for cell in cells if not _has_row(args.output, study, cell)]
-        jobs = plan(place, missing)
+        kind = kind_of(study.kind)
+        jobs = kind.plan(place, missing)
         for job in jobs:
             job.check()
     except (ValueError, OSError) as error:
         print(f"run.sh: error: {error}", file=sys.stderr)
         return 1
-    tables = Tables(place, args.workers, machine)
+    tables = Tables(place, kind, args.workers, machine)
     scheduler = Scheduler(jobs, args.workers, args.time_limit, tables.add)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     say(f"{study.name}: {len(cells)} cells, {len(cells) - len(missing)} of them complete; "
@@ -60,10 +61,10 @@ def main() -> int:
         scheduler.end()
         say("ended; the same command goes on from here")
         return 130 if isinstance(end, KeyboardInterrupt) else int(end.code or 1)
-    evaluations = [job for job in plan(place, study.cells) if isinstance(job, Evaluation)]
+    evaluations = [job for job in kind.plan(place, study.cells) if isinstance(job, Evaluation)]
     tables.compare(evaluations, scheduler.seconds_left)
     print(tables.write(), end="")
-    print(f"In {args.output}: results.tsv, curves.tsv, comparisons.tsv, table.md, curves.png")
+    print(f"In {args.output}: {', '.join(tables.files())}")
     return scheduler.report()
 
 

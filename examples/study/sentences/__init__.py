@@ -1,0 +1,1 @@
+"""Studies of classified sentences, through the scripts of examples/language_understanding."""

@@ -1,0 +1,91 @@
+"""The fine-tuning of a cell; through finetune.sh."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import cell_jobs
+from processes import Commands
+
+from sentences.preparations import SCRIPTS
+from sentences.studies import Cell, Study
+
+LOG_INTERVAL = 10  # updates
+RUNNER = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Finetuning(cell_jobs.Training):
+    """All methods go through LR-Drop's criterion, which with no weights is fairseq's."""
+
+    cell: Cell = None  # type: ignore[assignment]
+    encoder: Path = None  # type: ignore[assignment]
+
+    @property
+    def study(self) -> Study:
+        return self.place.study  # type: ignore[return-value]
+
+    @property
+    def data(self) -> Path:
+        """What finetune.sh has as DATA."""
+        return self.place.output / "data"
+
+    @property
+    def run_folder(self) -> Path:
+        return self.folder / f"seed{self.cell.seed}"
+
+    @property
+    def train_log(self) -> Path:
+        return self.run_folder / "train.log"
+
+    def scorable(self) -> bool:
+        """Of a schedule that ends at the last update the middle says nothing."""
+        return False
+
+    @property
+    def environment(self) -> list[str]:
+        """What a command begins with: on a CPU it sees no GPU."""
+        return ["env", "CUDA_VISIBLE_DEVICES="] if self.place.device == "cpu" else []
+
+    def run(self, commands: Commands) -> None:
+        encoder = self.encoder
+        if self.cell.method.from_scratch:
+            encoder = self.folder / "random"
+            if not (encoder / "import.json").is_file():
+                random = [sys.executable, "-m", "sentences.random_encoder", self.encoder, encoder]
+                random += ["--seed", str(self.cell.seed)]
+                commands.run(self, [*python_path(), *random], training=True)
+        command = [
+            SCRIPTS / "finetune.sh", self.cell.data_name, self.data, "--encoder", encoder,
+            "--method", "lrdrop", "--save-dir", self.folder, "--seeds", str(self.cell.seed),
+            "--", *self._flags(),
+        ]  # fmt: skip
+        commands.run(self, [*self.environment, *command], training=True)
+        self.done()
+
+    def _flags(self) -> list[str]:
+        """What goes to fairseq-train behind finetune.sh's own."""
+        study, method = self.study, self.cell.method
+        updates, every = str(method.updates), str(study.validate_every)
+        flags = [
+            *study.flags, *method.flags, *method.weight_flags,
+            f"--lr-drop-start={method.start}", f"--lr-drop-ramp={method.ramp}",
+            "--max-update", updates, "--total-num-update", updates,
+            "--warmup-updates", str(method.warmup), "--patience", "-1",
+            "--validate-interval-updates", every, "--save-interval-updates", every,
+            "--keep-interval-updates", "1",
+            "--validate-interval", "1000000", "--save-interval", "1000000",
+            "--log-format", "json", "--log-interval", str(min(LOG_INTERVAL, study.validate_every)),
+        ]  # fmt: skip
+        if self.cell.data.metric == "mcc":
+            flags += ["--report-mcc", "--best-checkpoint-metric", "mcc"]
+        return [*flags, "--cpu"] if self.place.device == "cpu" else flags
+
+
+def python_path() -> list[str]:
+    """What a command begins with that runs a module of this package or of finetune.sh's."""
+    folders = [str(RUNNER), str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return ["env", f"PYTHONPATH={os.pathsep.join(folders)}"]

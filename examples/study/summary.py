@@ -1,0 +1,44 @@
+"""What the tables over seeds are made of."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from merged_tables import Row
+from scipy import stats
+from tabulate import tabulate
+
+
+def by_method(rows: Sequence[Row], order: Sequence[str]) -> dict[str, list[Row]]:
+    """Rows of each method, in the study's order."""
+    return {m: found for m in order if (found := [row for row in rows if row["method"] == m])}
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Mean ± standard deviation over seeds."""
+    if not values:
+        return ""
+    text = f"{statistics.fmean(values):.{digits}f}"
+    return f"{text} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else text
+
+
+def pairs(rows: Sequence[Row], baseline: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Each row with that of the baseline, on the data and seeds that both have."""
+    theirs = {(row["data"], row["seed"]): row for row in baseline}
+    return [(row, other) for row in rows if (other := theirs.get((row["data"], row["seed"])))]
+
+
+def mean_difference(found: Sequence[float]) -> str:
+    """The mean of paired differences, and the p of a t-test; empty without any."""
+    if not found:
+        return ""
+    text = f"{statistics.fmean(found):+.2f}"
+    if len(found) > 1 and len(set(found)) > 1:
+        text += f" (p {stats.ttest_1samp(found, 0.0).pvalue:.3f}, n {len(found)})"
+    return text
+
+
+def table(lines: Sequence[Row]) -> str:
+    """A table in Markdown; every line has the same columns."""
+    return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)

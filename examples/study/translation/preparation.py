@@ -1,0 +1,39 @@
+"""A data directory of a study of translation; through scripts/prepare.sh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs import SCRIPTS, Job
+from processes import Commands
+
+from translation.select_pairs import select_pairs
+from translation.studies import Data
+
+
+@dataclass
+class Preparation(Job):
+    """A data directory."""
+
+    data: Data = None  # type: ignore[assignment]
+
+    @property
+    def settings(self) -> str:
+        return self.data.settings
+
+    def complete(self) -> bool:
+        return (self.folder / "prepare.json").is_file()
+
+    def run(self, commands: Commands) -> None:
+        data, train = self.data, self.data.text / self.data.train
+        languages = (data.source_lang, data.target_lang)
+        if data.pairs:
+            train = self.place.output / "text" / data.name / "train"
+            select_pairs(data.text / data.train, languages, data.pairs, train)
+        text = ["--vocab-size", str(data.vocab_size)] if data.vocab_size else ["--pretokenized"]
+        tests = ",".join(str(data.text / name) for name in data.test)
+        commands.run(self, [
+            SCRIPTS / "prepare.sh", "--source-lang", data.source_lang,
+            "--target-lang", data.target_lang, "--train", train, "--valid", data.text / data.valid,
+            "--test", tests, "--output", self.folder, *text,
+        ])  # fmt: skip
