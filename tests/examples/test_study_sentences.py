@@ -87,6 +87,14 @@ def test_a_study_is_read(tmp_path: Path) -> None:
     assert (longer.updates, longer.warmup) == (600, 36)
 
 
+def test_updates_of_a_set_are_those_of_all_methods_in_proportion(tmp_path: Path) -> None:
+    changes = {"examples: 12": "examples: 12, updates: 10", "  plain: {}": "  plain: {updates: 8}"}
+    plain, lrdrop = (cell.method for cell in read(tmp_path, **changes).cells[:2])
+    assert (plain.updates, lrdrop.updates) == (20, 10)
+    # 1 and 2 of 4 updates, a half of each step up
+    assert (lrdrop.start, lrdrop.ramp) == (2, 5)
+
+
 @pytest.mark.parametrize("path", sorted(STUDY.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_studies_of_the_project_can_be_read(path: Path) -> None:
     study = read_study.read_study(path, ROOT)

@@ -30,7 +30,13 @@ def read(top: Fields, root: Path) -> Study:
     _check_folders(top, datasets)
     methods = [_method(fields, top) for fields in top.children("methods")]
     seeds = read_seeds(top)
-    cells = [Cell(data, method, seed) for data in datasets for seed in seeds for method in methods]
+    usual = top.whole("updates")
+    cells = [
+        Cell(data, _in_proportion(method, data, usual), seed)
+        for data in datasets
+        for seed in seeds
+        for method in methods
+    ]
     pretrained = top.text("pretrained")
     return Study(
         kind="sentences",
@@ -45,11 +51,24 @@ def read(top: Fields, root: Path) -> Study:
 
 
 def _data(fields: Fields, root: Path) -> Data:
-    fields.allow("text", "examples", "metric")
+    fields.allow("text", "examples", "metric", "updates")
     source, metric = fields.text("text"), fields.content.get("metric", METRICS[0])
     if metric not in METRICS:
         raise StudyError(f"{fields.where}: metric must be {' or '.join(METRICS)}, not {metric!r}")
-    return Data(fields.name, source, root / source, fields.whole("examples"), metric)
+    examples, updates = fields.whole("examples"), fields.whole("updates", None)
+    return Data(fields.name, source, root / source, examples, metric, updates)
+
+
+def _in_proportion(method: Method, data: Data, usual: int) -> Method:
+    """The method with as many more or fewer updates as the data have than is ``usual``.
+
+    One that has twice the study's updates has twice those of the data, too.
+    """
+    if data.updates is None:
+        return method
+    numbers = {name: getattr(method, name) for name in ("updates", "start", "ramp")}
+    scaled = {name: round(number * data.updates / usual) for name, number in numbers.items()}
+    return dataclasses.replace(method, **scaled)
 
 
 def _check_folders(top: Fields, datasets: list[Data]) -> None:

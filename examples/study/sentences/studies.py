@@ -21,6 +21,7 @@ class Data(studies.Data):
     text: Path
     examples: int
     metric: str = "accuracy"  # what is reported, and chooses the checkpoint
+    updates: int | None = None  # in the place of the study's
 
     @property
     def set_name(self) -> str:
