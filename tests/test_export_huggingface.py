@@ -530,13 +530,16 @@ def test_command_line_errors(
     assert one.export(out) == 0
     assert one.export(out) == 1
     assert "out exists; choose another" in capsys.readouterr().err
-    (out / "config.json").write_text("{}")
     (out / "more").touch()
     assert one.export(out, "--force") == 0
     assert not (out / "more").exists() and len((out / "config.json").read_text()) > 100
-    (tmp_path / "mine").mkdir()
-    assert one.export(tmp_path / "mine", "--force") == 1
-    assert "was not made by this command" in capsys.readouterr().err
+    # somebody else's model, and no model at all
+    shutil.copytree(one.encoder.parent / "original", tmp_path / "mine")
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "mine", tmp_path / "empty"):
+        assert one.export(folder, "--force") == 1
+        assert "was not made by this command" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "model.safetensors").is_file()
     assert one.export(one.encoder, "--force") == 1
     assert "which would be replaced" in capsys.readouterr().err
     assert (one.encoder / "model.pt").is_file()

@@ -265,6 +265,12 @@ def test_half_precision_becomes_float32(folders: dict[str, Path], tmp_path: Path
         ("bert", {"num_hidden_layers": 1}, "not of one model"),
         ("bert", {"vocab_size": 20}, "tokenizer and weights are not of one model"),
         ("bart", {"tie_word_embeddings": False}, "shares its embeddings"),
+        ("bert", {"vocab_size": None}, "config.json has vocab_size None"),
+        ("bert", {"vocab_size": 80}, "embeddings.word_embeddings.weight is (74, 16), but"),
+        ("bert", {"hidden_size": 18}, "embeddings.word_embeddings.weight is (74, 16), but"),
+        ("bert", {"max_position_embeddings": 31}, "position_embeddings.weight is (30, 16), but"),
+        ("bert", {"num_attention_heads": 3}, "fairseq cannot build such a model"),
+        ("bart", {"vocab_size": 80}, "the embedding is (47, 16), but config.json says (80, 16)"),
     ],
 )
 def test_what_fairseq_cannot_express_is_refused(
@@ -280,7 +286,9 @@ def test_damaged_folders_are_refused(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert "is no folder" in refused(tmp_path / "absent", out, capsys)
+    assert "does not exist" in refused(tmp_path / "absent", out, capsys)
+    (tmp_path / "file").touch()
+    assert "is no folder" in refused(tmp_path / "file", out, capsys)
 
     def damaged(name: str) -> Path:
         shutil.copytree(folders["bert"], tmp_path / name)
@@ -308,6 +316,79 @@ def test_damaged_folders_are_refused(
     weights["bert.encoder.layer.0.adapter.weight"] = torch.ones(2)
     save_file(weights, folder / "model.safetensors")
     assert "encoder.layer.0.adapter.weight, for which fairseq" in refused(folder, out, capsys)
+
+
+def test_names_that_only_old_files_have(
+    folders: dict[str, Path], imported: dict[str, Path], tmp_path: Path
+) -> None:
+    """The first BERTs' layer norms have gamma and beta, the first BARTs a version."""
+
+    def renamed(kind: str, change: Any) -> dict[str, torch.Tensor]:
+        folder = tmp_path / kind
+        shutil.copytree(folders[kind], folder)
+        weights = load_file(folder / "model.safetensors")
+        save_file(change(weights), folder / "model.safetensors")
+        assert main([str(folder), str(tmp_path / f"{kind}-out")]) == 0
+        return torch.load(tmp_path / f"{kind}-out" / "model.pt")["model"]
+
+    def old_bert(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        parts = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        for new, old in parts.items():
+            weights = {name.replace(new, old): value for name, value in weights.items()}
+        assert sum(name.endswith("gamma") for name in weights) == 2 * 2 + 2
+        return weights
+
+    def old_bart(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**weights, "encoder.version": torch.ones(1), "decoder.version": torch.ones(1)}
+
+    for kind, change in {"bert": old_bert, "bart": old_bart}.items():
+        actual, expected = renamed(kind, change), torch.load(imported[kind] / "model.pt")["model"]
+        assert actual.keys() == expected.keys()
+        assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+
+def test_a_bart_that_has_lost_the_row_of_mask(
+    folders: dict[str, Path], imported: dict[str, Path], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """As the published one of CNN/DailyMail."""
+    folder = changed(folders["bart"], tmp_path / "model", vocab_size=46)
+    weights = load_file(folder / "model.safetensors")
+    shared = {n: v for n, v in weights.items() if v.shape == (47, 16)}
+    assert shared
+    weights |= {name: value[:-1].contiguous() for name, value in shared.items()}
+    weights["final_logits_bias"] = torch.zeros(1, 46)
+    save_file(weights, folder / "model.safetensors")
+    out = tmp_path / "out"
+    assert main([str(folder), str(out)]) == 0
+    assert "no embedding of <mask>" in capsys.readouterr().out
+    state = torch.load(out / "model.pt")["model"]
+    expected = torch.load(imported["bart"] / "model.pt")["model"]["encoder.embed_tokens.weight"]
+    assert torch.equal(state["encoder.embed_tokens.weight"][:-1], expected[:-1])
+    assert not state["encoder.embed_tokens.weight"][-1].any()
+    assert max(value for _, value in differences(folder, out, TEXTS)) < TOLERANCE
+
+
+def test_what_is_read_is_never_replaced(
+    folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main([str(folders["bert"]), str(out)]) == 0
+    shutil.copytree(folders["bert"], out / "original")
+    assert main([str(out / "original"), str(out), "--force"]) == 1
+    assert "which would be replaced" in capsys.readouterr().err
+    assert (out / "original" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("name", ["text.jsonl", "text.csv", "absent.txt"])
+def test_texts_that_are_not_lines_of_text_are_refused(
+    name: str, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pieces of JSON's or CSV's lines would not be those of their texts."""
+    if not name.startswith("absent"):
+        (tmp_path / name).write_text("text\n")
+    said = refused(folders["bert"], tmp_path / "out", capsys, "--pieces-of", str(tmp_path / name))
+    assert ("lines of text are read" if "text." in name else "does not exist") in said
 
 
 class Harmful:

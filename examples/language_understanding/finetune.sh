@@ -122,7 +122,9 @@ if ((max_tokens > 0)); then batch_flags+=(--max-tokens "$max_tokens"); fi
 
 # One process: these batch sizes are those of one device.
 device_flags=(--distributed-world-size 1)
-if has_cuda; then
+if [[ " ${extra[*]} " =~ \ --(memory-efficient-)?bf16\  ]]; then
+    : # what was asked for; fairseq takes one precision
+elif has_cuda; then
     device_flags+=(--fp16 --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128)
 else
     note "no CUDA device: fine-tuning in float32 on the CPU, where a public checkpoint takes very long"

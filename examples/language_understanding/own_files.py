@@ -193,4 +193,8 @@ def _value(table: Table, line: int, found: dict[str, Any], name: str) -> str:
         return json.dumps(value)
     if not isinstance(value, str):
         raise table.error(line, f"'{name}' is {json.dumps(value)}: a text or number was expected")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise table.error(line, f"'{name}' holds half a character ({error.reason})") from error
     return value

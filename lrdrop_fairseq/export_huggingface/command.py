@@ -22,7 +22,7 @@ from typing import Any
 from torch import Tensor
 
 from lrdrop_fairseq.export import load
-from lrdrop_fairseq.export_huggingface.config import classifier_config
+from lrdrop_fairseq.export_huggingface.config import EXPORTER, classifier_config
 from lrdrop_fairseq.export_huggingface.data import labels_of, pieces_of
 from lrdrop_fairseq.export_huggingface.model import (
     CLASSES,
@@ -104,6 +104,8 @@ def export_huggingface(checkpoint: Any, folder: Folder, data: Path | None = None
             f"training's dictionary; they have the embedding of {vocabulary.named[UNK]}, which "
             "the model was trained to read in their place"
         )
+    if labels is None:
+        notes.append("its numbers are those of the training, which of GLUE's STS-B are 0 to 1")
     return Exported(
         config,
         classifier_state(model, head, kind, vocabulary, size, segments),
@@ -141,11 +143,20 @@ def _check_out(out: Path, force: bool, sources: list[Path]) -> None:
     """ExportError where OUT_FOLDER is in the way, or something that is read is in it."""
     if out.exists() and not force:
         raise ExportError(f"{out} exists; choose another OUT_FOLDER, or replace it with --force")
-    if out.exists() and not (out / CONFIG).is_file():
-        raise ExportError(f"{out} was not made by this command (it has no {CONFIG})")
     for source in sources:
         if source.resolve().is_relative_to(out.resolve()):
             raise ExportError(f"{source} is in {out}, which would be replaced")
+    if out.exists() and not _ours(out):
+        raise ExportError(f"{out} was not made by this command ({CONFIG} does not say so)")
+
+
+def _ours(folder: Path) -> bool:
+    """Whether this command has written a folder."""
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return bool(found["exported_by"] == EXPORTER)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def run(options: argparse.Namespace) -> str:

@@ -11,6 +11,9 @@ from lrdrop_fairseq.import_encoder.families import ACTIVATIONS
 from lrdrop_fairseq.import_encoder.parameters import FIRST_POSITION
 from lrdrop_fairseq.import_encoder.vocabulary import BOS, EOS, PAD, Vocabulary
 
+# By which --force knows a folder that it may replace.
+EXPORTER = "lrdrop_fairseq"
+
 
 def classifier_config(
     model: Any,
@@ -33,6 +36,7 @@ def classifier_config(
     positions = encoder.embed_positions.num_embeddings - (FIRST_POSITION if kind == "bert" else 0)
     return {
         "architectures": [CLASSES[kind][0]],
+        "exported_by": EXPORTER,
         "model_type": kind,
         "problem_type": "regression" if labels is None else "single_label_classification",
         "id2label": {str(number): name for number, name in enumerate(names)},

@@ -29,10 +29,15 @@ from lrdrop_fairseq.import_encoder.text import DICTIONARY, RECORD
 def texts_of(paths: Sequence[Path]) -> Iterator[str]:
     """The texts of files: each line, and each of its fields where it has tabs."""
     for path in paths:
+        if path.suffix in (".jsonl", ".json", ".csv"):
+            raise ImportingError(
+                f"{path}: lines of text are read, with tabs between fields; the texts in a "
+                f"{path.suffix[1:]} file are not what its lines say"
+            )
         with path.open(encoding="utf-8", newline="\n") as lines:
             try:
                 for line in lines:
-                    yield from line.rstrip("\r\n").split("\t")
+                    yield from (field.strip() for field in line.split("\t"))
             except UnicodeDecodeError as error:
                 raise ImportingError(f"{path}: not UTF-8 ({error})") from error
 
@@ -57,8 +62,13 @@ def write(converted: Converted, folder: Path, out: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def check_out(out: Path, force: bool) -> None:
-    """ImportingError where OUT is in the way."""
+def check_out(out: Path, force: bool, sources: Sequence[Path]) -> None:
+    """ImportingError where OUT is in the way, or something that is read is missing or in it."""
+    for source in sources:
+        if not source.exists():
+            raise ImportingError(f"{source} does not exist")
+        if source.resolve().is_relative_to(out.resolve()):
+            raise ImportingError(f"{source} is in {out}, which would be replaced")
     if out.exists() and not force:
         raise ImportingError(f"{out} exists; choose another OUT, or replace it with --force")
     if out.exists() and not (out / RECORD).is_file():
@@ -83,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="replace OUT")
     options = parser.parse_args(arguments)
     try:
-        check_out(options.out, options.force)
+        texts_given = [*(options.pieces_of or ()), *([options.check] if options.check else ())]
+        check_out(options.out, options.force, [options.folder, *texts_given])
         texts = None if options.pieces_of is None else texts_of(options.pieces_of)
         converted = convert(Folder(options.folder), texts)
         write(converted, options.folder, options.out)

@@ -31,7 +31,10 @@ def differences(folder: Path, out: Path, texts: Iterable[str]) -> list[tuple[str
         ImportingError: transformers cannot load the folder, or there is no text.
     """
     encoder = Encoder(out)
-    indices = [[0, *ids[:LENGTH]] for ids in encoder.encode(islice(texts, SENTENCES))]
+    flags = encoder.record["flags"]
+    name = next(n for n in ("--max-positions", "--max-source-positions") if n in flags)
+    length = min(LENGTH, int(flags[flags.index(name) + 1]) - 1)
+    indices = [[0, *ids[:length]] for ids in encoder.encode(islice(texts, SENTENCES))]
     if not indices:
         raise ImportingError("--check: the file is empty")
     # B x T, fairseq's indices

@@ -78,7 +78,7 @@ def _convert(
     options = (families.encoder_options if encoder else families.bart_options)(config)
     tokenizer = plain(folder.tokenizer())
     symbols = families.BERT_SYMBOLS if bert else families.FAIRSEQ_SYMBOLS
-    size = int(config["vocab_size"])
+    size = families.need(config, "vocab_size")
     vocabulary = read_vocabulary(folder, tokenizer, size, symbols, languages=kind == "mbart")
     if texts is not None:
         vocabulary = vocabulary.only(
@@ -89,7 +89,7 @@ def _convert(
     if encoder:
         state = encoder_state(parameters, options, vocabulary, bert)
     else:
-        state = bart_state(parameters, vocabulary)
+        state = bart_state(parameters, options, vocabulary)
     arch = (
         "roberta" if encoder else "bart_large" if options["no_scale_embedding"] else "mbart_large"
     )
@@ -137,9 +137,12 @@ def _checked(arguments: argparse.Namespace, state: State, vocabulary: Vocabulary
         symbols.add_symbol(piece)
     task = argparse.Namespace(source_dictionary=symbols, target_dictionary=symbols)
     # A copy: the model writes into its options.
-    built = ARCH_MODEL_REGISTRY[arguments.arch].build_model(
-        argparse.Namespace(**vars(arguments)), task
-    )
+    try:
+        built = ARCH_MODEL_REGISTRY[arguments.arch].build_model(
+            argparse.Namespace(**vars(arguments)), task
+        )
+    except AssertionError as error:
+        raise ImportingError(f"config.json: fairseq cannot build such a model ({error})") from error
     own = built.state_dict()
     heads = {name: own[name] for name in own if name.startswith("encoder.lm_head.")}
     if heads and not any(name in state for name in heads):

@@ -39,13 +39,14 @@ def encoder_options(config: Mapping[str, Any]) -> dict[str, Any]:
     dropout = config.get("hidden_dropout_prob", 0.1)
     head_dropout = config.get("classifier_dropout")
     # RoBERTa's positions begin after that of the padding, as fairseq's do; BERT's at 0.
-    unused = 0 if kind == "bert" else config.get("pad_token_id", 1) + 1
+    padding = config.get("pad_token_id")
+    unused = 0 if kind == "bert" else 1 + (1 if padding is None else padding)
     return {
-        "encoder_layers": _need(config, "num_hidden_layers"),
-        "encoder_embed_dim": _need(config, "hidden_size"),
-        "encoder_ffn_embed_dim": _need(config, "intermediate_size"),
-        "encoder_attention_heads": _need(config, "num_attention_heads"),
-        "max_positions": _need(config, "max_position_embeddings") - unused,
+        "encoder_layers": need(config, "num_hidden_layers"),
+        "encoder_embed_dim": need(config, "hidden_size"),
+        "encoder_ffn_embed_dim": need(config, "intermediate_size"),
+        "encoder_attention_heads": need(config, "num_attention_heads"),
+        "max_positions": need(config, "max_position_embeddings") - unused,
         "activation_fn": activation(config, "hidden_act"),
         "pooler_activation_fn": "tanh",
         "dropout": dropout,
@@ -61,18 +62,18 @@ def bart_options(config: Mapping[str, Any]) -> dict[str, Any]:
     """The options of fairseq's ``bart`` for a BART or mBART; ImportingError as above."""
     if not config.get("tie_word_embeddings", True):
         raise ImportingError("tie_word_embeddings false: fairseq's BART shares its embeddings")
-    width, before = _need(config, "d_model"), config["model_type"] == "mbart"
+    width, before = need(config, "d_model"), config["model_type"] == "mbart"
     options: dict[str, Any] = {}
     for side in ("encoder", "decoder"):
         options |= {
-            f"{side}_layers": _need(config, f"{side}_layers"),
+            f"{side}_layers": need(config, f"{side}_layers"),
             f"{side}_embed_dim": width,
-            f"{side}_ffn_embed_dim": _need(config, f"{side}_ffn_dim"),
-            f"{side}_attention_heads": _need(config, f"{side}_attention_heads"),
+            f"{side}_ffn_embed_dim": need(config, f"{side}_ffn_dim"),
+            f"{side}_attention_heads": need(config, f"{side}_attention_heads"),
             f"{side}_normalize_before": before,
             f"{side}_learned_pos": True,
         }
-    length = _need(config, "max_position_embeddings")
+    length = need(config, "max_position_embeddings")
     return options | {
         "max_source_positions": length,
         "max_target_positions": length,
@@ -100,7 +101,8 @@ def activation(config: Mapping[str, Any], key: str) -> str:
     return ACTIVATIONS[name]
 
 
-def _need(config: Mapping[str, Any], key: str) -> int:
+def need(config: Mapping[str, Any], key: str) -> int:
+    """A size in the config; ImportingError where it has none."""
     value = config.get(key)
     if not isinstance(value, int) or value < 1:
         raise ImportingError(f"config.json has {key} {value!r}, where a size was expected")

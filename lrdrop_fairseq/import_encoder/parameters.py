@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrdrop_fairseq.import_encoder.errors import ImportingError
-from lrdrop_fairseq.import_encoder.vocabulary import Vocabulary
+from lrdrop_fairseq.import_encoder.vocabulary import MASK, Vocabulary
 
 State = dict[str, Tensor]
 
@@ -97,12 +97,16 @@ class Parameters:
 
 
 def without_prefix(weights: State, prefixes: tuple[str, ...]) -> State:
-    """The weights without the name of the model before theirs, and without buffers."""
+    """The weights without the name of the model before theirs, and without buffers.
+
+    The first published BERTs call the parameters of a layer norm gamma and beta.
+    """
     found = {}
     for name, value in weights.items():
         prefix = next((p for p in prefixes if name.startswith(p)), "")
-        if not name.endswith((".position_ids", ".token_type_ids")):
-            found[name[len(prefix) :]] = value
+        if not name.endswith((".position_ids", ".token_type_ids", ".version")):
+            name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name[len(prefix) :])
+            found[re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)] = value
     return found
 
 
@@ -115,9 +119,12 @@ def encoder_state(
     """
     width = int(str(options["encoder_embed_dim"]))
     rows = vocabulary.rows()
-    embedding = parameters.take("embeddings.word_embeddings.weight").float()[rows]
-    position = parameters.take("embeddings.position_embeddings.weight").float()
+    words = parameters.take("embeddings.word_embeddings.weight", (vocabulary.size, width))
+    embedding = words.float()[rows]
+    length = int(str(options["max_positions"])) + (0 if bert else FIRST_POSITION)
+    position = parameters.take("embeddings.position_embeddings.weight", (length, width)).float()
     if bert:
+        # P x C -> (2 + P) x C
         position = torch.cat([torch.zeros(FIRST_POSITION, width), position])
     position = position + _first_segment(parameters)
     position[:FIRST_POSITION] = 0  # of no token
@@ -156,7 +163,7 @@ def _head(parameters: Parameters, embedding: Tensor, rows: Tensor, untied: bool)
         parameters.state["encoder.lm_head.weight"] = embedding
 
 
-def bart_state(parameters: Parameters, vocabulary: Vocabulary) -> State:
+def bart_state(parameters: Parameters, options: dict[str, object], vocabulary: Vocabulary) -> State:
     """The state of fairseq's ``bart``, in float32; its names are almost the same."""
     bias = parameters.weights.pop("final_logits_bias", torch.zeros(1))
     if bias.any():
@@ -171,7 +178,15 @@ def bart_state(parameters: Parameters, vocabulary: Vocabulary) -> State:
         raise ImportingError("the weights have no shared.weight, the embedding")
     if any(not torch.equal(other, shared[0]) for other in shared[1:]):
         raise ImportingError("its embeddings differ; fairseq's BART shares them")
-    embedding = shared[0].float()[vocabulary.rows()]
+    shape = (vocabulary.size, int(str(options["encoder_embed_dim"])))
+    if tuple(shared[0].shape) != shape:
+        raise ImportingError(
+            f"the embedding is {tuple(shared[0].shape)}, but config.json says {shape}"
+        )
+    # Some fine-tuned models have lost the row of <mask>, their vocabulary's last piece.
+    embedding = torch.cat([shared[0].float(), torch.zeros(1, shape[1])])[vocabulary.rows()]
+    if vocabulary.special[MASK] == vocabulary.size:
+        parameters.notes.append("no embedding of <mask> in it: zeros, of use to nobody")
     for name in ("encoder.embed_tokens", "decoder.embed_tokens", "decoder.output_projection"):
         parameters.state[f"{name}.weight"] = embedding
     parts = "layers|embed_positions|layer_norm|layernorm_embedding"

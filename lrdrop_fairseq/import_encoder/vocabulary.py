@@ -27,12 +27,14 @@ class Vocabulary:
         languages: those of the pieces that stand for a language; fairseq's tasks append them
             (mBART), so they are not in ``dict.txt``.
         named: what the model's own tokenizer calls the special symbols, by fairseq's name.
+        size: rows of the pretrained embedding.
     """
 
     special: dict[str, int]
     pieces: dict[str, int]
     languages: tuple[str, ...]
     named: dict[str, str]
+    size: int
 
     def rows(self) -> Tensor:
         """The row for each index of fairseq's dictionary, as a long tensor."""
@@ -64,13 +66,14 @@ def read_vocabulary(
         ImportingError: a special symbol is missing, or a piece cannot stand in ``dict.txt``.
     """
     ids: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
+    named = {**names, **_named_symbols(folder)}
+    # The published BART of CNN/DailyMail has no row for <mask>, its last piece.
     beyond = [piece for piece, row in ids.items() if row >= size]
-    if beyond:
+    if beyond and (languages or beyond != [named[MASK]] or ids[named[MASK]] > size):
         raise ImportingError(
             f"{folder.path}: the tokenizer has {len(ids):,} pieces, but the embedding {size:,} "
             f"rows: {beyond[0]!r} has none; tokenizer and weights are not of one model"
         )
-    named = {**names, **_named_symbols(folder)}
     missing = [named[symbol] for symbol in (*SPECIAL, MASK) if named[symbol] not in ids]
     if missing:
         raise ImportingError(
@@ -85,7 +88,7 @@ def read_vocabulary(
     tags = tuple(piece for piece in pieces if languages and _is_language(piece))
     if tags and list(pieces)[-len(tags) :] != list(tags):
         raise ImportingError(f"{folder.path}: its languages are not its last pieces, as in fairseq")
-    return Vocabulary(special, pieces, tags, named)
+    return Vocabulary(special, pieces, tags, named, size)
 
 
 def _named_symbols(folder: Folder) -> dict[str, str]:

@@ -142,6 +142,9 @@ def test_extra_flags_come_last_and_fp16_where_there_is_a_gpu(
     assert config.optimization.lr == [3e-5]
     assert config.common.fp16 and config.common.fp16_init_scale == 4
     assert config.distributed_training.distributed_world_size == 1
+    bfloat16 = ("--save-dir", str(data.parent / "bfloat16"), "--", "--bf16")
+    common = parsed(environment, [*command(data, "RTE", "plain"), *bfloat16]).common
+    assert common.bf16 and not common.fp16  # of which fairseq takes one
     # One flag alone, and nothing else, is a value too.
     other = ("--save-dir", str(data.parent / "other"), "--", "--fp16-no-flatten-grads")
     arguments = command(data, "RTE", "plain", *other)

@@ -311,6 +311,8 @@ BAD = [
      "train.jsonl, line 1: no 'text' in the object; it has label, txt"),
     ("train.jsonl", b'{"label": null, "text": "a"}\n', "train.jsonl, line 1: 'label' is null"),
     ("train.jsonl", b'["a"]\n', "train.jsonl, line 1: a JSON object was expected"),
+    ("train.jsonl", b'{"label": 1, "text": "a \\ud83d"}\n',
+     "train.jsonl, line 1: 'text' holds half a character"),
     ("train.xlsx", b"", "train.xlsx: its name must end in .tsv or .txt"),
 ]  # fmt: skip
 
