@@ -42,9 +42,11 @@ lint:
 	{ git ls-files --cached --others --exclude-standard '*.sh'; echo .ci/run; } | \
 		xargs $(ENV) shellcheck --external-sources
 
-# One file of tests after the other on each core, so that what the tests of a file share is made once.
+# One file of tests after the other on each core, so that what the tests of a file share is made once; in the order of
+# their names, as those with few tests, which xdist would put last, are the longest.
 test: lint
-	$(ENV) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(ENV) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile \
+		--no-loadscope-reorder
 
 clean:
 	rm -rf build/lib build/bdist.* dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
