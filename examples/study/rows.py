@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import shlex
-from collections.abc import Mapping
 
 from cell_jobs import Evaluation
 from merged_tables import Row
@@ -42,9 +41,7 @@ def training_columns(evaluation: Evaluation, log: TrainingLog, workers: int, mac
     }
 
 
-def curve_rows(
-    evaluation: Evaluation, log: TrainingLog, losses: Mapping[int, float], column: str
-) -> list[Row]:
+def curve_rows(evaluation: Evaluation, log: TrainingLog, column: str) -> list[Row]:
     """The validation curve of a cell by updates and by seconds."""
     return [
         key(evaluation)
@@ -53,7 +50,7 @@ def curve_rows(
             "seconds": f"{log.seconds_at(update):.0f}",
             column: f"{loss:.3f}",
         }
-        for update, loss in sorted(losses.items())
+        for update, loss in sorted(log.validation.items())
     ]
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from lrdrop_fairseq.export_options import ExportError
-from lrdrop_fairseq.import_encoder.families import BERT_SYMBOLS, FAIRSEQ_SYMBOLS
 from lrdrop_fairseq.import_encoder.folder import TOKENIZER, Folder
 from lrdrop_fairseq.import_encoder.text import plain
 from lrdrop_fairseq.import_encoder.vocabulary import (
@@ -48,10 +47,9 @@ def trained_vocabulary(
     Raises:
         ExportError: the dictionary has pieces that the tokenizer does not have.
     """
-    bert = config["model_type"] == "bert"
-    names = BERT_SYMBOLS if bert else FAIRSEQ_SYMBOLS
-    whole = read_vocabulary(folder, tokenizer, int(config["vocab_size"]), names)
-    if not bert and whole.special[PAD] != SPECIAL.index(PAD):
+    kind = config["model_type"]
+    whole = read_vocabulary(folder, tokenizer, int(config["vocab_size"]), kind)
+    if kind != "bert" and whole.special[PAD] != SPECIAL.index(PAD):
         raise ExportError(
             f"{folder.path}: {whole.named[PAD]} is piece {whole.special[PAD]}; RoBERTa counts its "
             f"positions from it, and fairseq from {SPECIAL.index(PAD)}"

@@ -77,9 +77,8 @@ def _convert(
     encoder, bert = kind in families.ENCODERS, kind == "bert"
     options = (families.encoder_options if encoder else families.bart_options)(config)
     tokenizer = plain(folder.tokenizer())
-    symbols = families.BERT_SYMBOLS if bert else families.FAIRSEQ_SYMBOLS
     size = families.need(config, "vocab_size")
-    vocabulary = read_vocabulary(folder, tokenizer, size, symbols, languages=kind == "mbart")
+    vocabulary = read_vocabulary(folder, tokenizer, size, kind)
     if texts is not None:
         vocabulary = vocabulary.only(
             {piece for pieces in tokenize(tokenizer, texts) for piece in pieces}

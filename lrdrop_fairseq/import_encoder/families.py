@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrdrop_fairseq.import_encoder.errors import ImportingError
-from lrdrop_fairseq.import_encoder.vocabulary import BOS, EOS, MASK, PAD, UNK
-
-BERT_SYMBOLS = {BOS: "[CLS]", PAD: "[PAD]", EOS: "[SEP]", UNK: "[UNK]", MASK: "[MASK]"}
-FAIRSEQ_SYMBOLS = {symbol: symbol for symbol in (BOS, PAD, EOS, UNK, MASK)}
 
 ENCODERS = ("bert", "roberta", "xlm-roberta")
 ENCODER_DECODERS = ("bart", "mbart")

@@ -15,6 +15,9 @@ from lrdrop_fairseq.import_encoder.folder import Folder
 # fairseq's symbols: its Dictionary begins with the first four, its tasks append the last one.
 BOS, PAD, EOS, UNK, MASK = "<s>", "<pad>", "</s>", "<unk>", "<mask>"
 SPECIAL = (BOS, PAD, EOS, UNK)
+# What the tokenizers call them, where their own files do not say.
+BERT_SYMBOLS = {BOS: "[CLS]", PAD: "[PAD]", EOS: "[SEP]", UNK: "[UNK]", MASK: "[MASK]"}
+FAIRSEQ_SYMBOLS = {symbol: symbol for symbol in (*SPECIAL, MASK)}
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,23 @@ class Vocabulary:
         return replace(self, pieces={p: row for p, row in self.pieces.items() if p in kept})
 
 
-def read_vocabulary(
-    folder: Folder, tokenizer: Any, size: int, names: dict[str, str], languages: bool = False
-) -> Vocabulary:
+def read_vocabulary(folder: Folder, tokenizer: Any, size: int, kind: str) -> Vocabulary:
     """The vocabulary of a folder.
 
     Args:
         size: rows of the embedding.
-        names: what the family calls ``[CLS]``-like symbols, by fairseq's names; the folder's
-            own files overrule it.
-        languages: whether some of the pieces stand for languages.
+        kind: ``model_type`` of the config.
 
     Raises:
         ImportingError: a special symbol is missing, or a piece cannot stand in ``dict.txt``.
     """
     ids: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
-    named = {**names, **_named_symbols(folder)}
-    # The published BART of CNN/DailyMail has no row for <mask>, its last piece.
+    usual = BERT_SYMBOLS if kind == "bert" else FAIRSEQ_SYMBOLS
+    named = {**usual, **_named_symbols(folder)}
     beyond = [piece for piece, row in ids.items() if row >= size]
-    if beyond and (languages or beyond != [named[MASK]] or ids[named[MASK]] > size):
+    # The published BART of CNN/DailyMail has no row for <mask>, its last piece.
+    lost = kind == "bart" and beyond == [named[MASK]] and ids[named[MASK]] == size
+    if beyond and not lost:
         raise ImportingError(
             f"{folder.path}: the tokenizer has {len(ids):,} pieces, but the embedding {size:,} "
             f"rows: {beyond[0]!r} has none; tokenizer and weights are not of one model"
@@ -85,7 +86,7 @@ def read_vocabulary(
     # Rows without a piece are there to make the size a round number.
     pieces = {names_of.get(i, f"madeupword{i}"): i for i in range(size) if i not in taken}
     _check(folder, pieces)
-    tags = tuple(piece for piece in pieces if languages and _is_language(piece))
+    tags = tuple(piece for piece in pieces if kind == "mbart" and _is_language(piece))
     if tags and list(pieces)[-len(tags) :] != list(tags):
         raise ImportingError(f"{folder.path}: its languages are not its last pieces, as in fairseq")
     return Vocabulary(special, pieces, tags, named, size)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import rows
 from merged_tables import Row
-from training_log import RECORD, TrainingLog, number, read_log
+from training_log import TrainingLog, read_log
 
 from sentences.evaluations import Evaluation
 
@@ -21,9 +18,8 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
         LogError: the log has no validation.
     """
     cell = evaluation.cell
-    log = read_log(evaluation.training.train_log, finished=False)
-    losses = validation_losses(evaluation.training.train_log, log)
-    best, found = min(losses, key=lambda update: losses[update]), evaluation.scores()
+    log, found = _log(evaluation), evaluation.scores()
+    best = min(log.validation, key=lambda update: log.validation[update])
     row = rows.key(evaluation) | {
         "set": cell.data.set_name,
         "examples": str(cell.data.examples),
@@ -32,7 +28,7 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
     if cell.method.from_scratch:
         row["variant"] = " ".join([*filter(None, [row["variant"]]), "from scratch"])
     row |= {
-        f"best {LOSS}": f"{losses[best]:.3f}",
+        f"best {LOSS}": f"{log.validation[best]:.3f}",
         "best at": str(best),
         "checkpoint updates": str(found["checkpoint updates"]),
     }
@@ -43,21 +39,10 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
 
 def curve_rows(evaluation: Evaluation) -> list[Row]:
     """The validation curve of a cell."""
-    path = evaluation.training.train_log
-    log = read_log(path, finished=False)
-    return rows.curve_rows(evaluation, log, validation_losses(path, log), LOSS)
+    log = _log(evaluation)
+    return rows.curve_rows(evaluation, log, LOSS)
 
 
-def validation_losses(path: Path, log: TrainingLog) -> dict[int, float]:
-    """Bits per sentence; the log's nll_loss is per token, which says little of a classifier.
-
-    Of two records of one update, which a resumed training has, the later counts.
-    """
-    losses = {}
-    for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        found = RECORD.search(line)
-        if found and found.group(1) == "valid":
-            record, where = json.loads(found.group(2)), f"{path}:{line_number}"
-            update = int(number(record, "valid_num_updates", where))
-            losses[update] = number(record, "valid_loss", where)
-    return {update: loss for update, loss in losses.items() if update in log.validation}
+def _log(evaluation: Evaluation) -> TrainingLog:
+    """The log, with the validation loss per sentence; nll_loss is that per token."""
+    return read_log(evaluation.training.train_log, finished=False, loss="loss")

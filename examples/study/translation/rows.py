@@ -52,7 +52,7 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
 def curve_rows(evaluation: Evaluation) -> list[Row]:
     """The validation curve of a cell: nll in bits per token."""
     log = read_log(evaluation.training.train_log, finished=False)
-    return rows.curve_rows(evaluation, log, log.validation, "validation nll")
+    return rows.curve_rows(evaluation, log, "validation nll")
 
 
 def _score_columns(found: dict[str, Any]) -> Row:

@@ -23,8 +23,8 @@ class LogError(ValueError):
 class TrainingLog:
     """One training: its curves by number of updates, and what it cost.
 
-    ``validation``: nll_loss in bits per token. ``terms``: the LR-Drop terms per token, unweighted;
-    empty for a plain training. ``seconds``: of the whole training with validation and checkpoints;
+    ``validation``: nll_loss in bits per token, or the loss that was asked for. ``terms``: the
+    LR-Drop terms per token, unweighted; empty for a plain training. ``seconds``: of the whole training with validation and checkpoints;
     ``clock``: by number of updates. ``gpu_peak_mib``: the most memory that torch had in use on a
     GPU, about, or 0.
     """
@@ -58,11 +58,12 @@ def _forget_after(curve: dict[int, float], update: int) -> None:
         del curve[later]
 
 
-def read_log(path: Path, finished: bool = True) -> TrainingLog:
+def read_log(path: Path, finished: bool = True, loss: str = "nll_loss") -> TrainingLog:
     """The training in ``path``. What a killed process did after its last checkpoint is not in it.
 
     Args:
         finished: whether the training must have come to its end.
+        loss: the key of the validation loss.
 
     Raises:
         LogError: a record or a value is missing, or the log has none at all.
@@ -89,7 +90,7 @@ def read_log(path: Path, finished: bool = True) -> TrainingLog:
         prefix = "" if kind == "train_inner" else f"{kind}_"
         update = int(number(record, f"{prefix}num_updates", where))
         if kind == "valid":
-            validation[update] = number(record, "valid_nll_loss", where)
+            validation[update] = number(record, f"valid_{loss}", where)
         elif kind == "train":
             ended = clock.seconds
         else:
