@@ -24,9 +24,9 @@ class TrainingLog:
     """One training: its curves by number of updates, and what it cost.
 
     ``validation``: nll_loss in bits per token, or the loss that was asked for. ``terms``: the
-    LR-Drop terms per token, unweighted; empty for a plain training. ``seconds``: of the whole training with validation and checkpoints;
-    ``clock``: by number of updates. ``gpu_peak_mib``: the most memory that torch had in use on a
-    GPU, about, or 0.
+    LR-Drop terms per token, unweighted; empty for a plain training. ``seconds``: of the whole
+    training with validation and checkpoints; ``clock``: by number of updates. ``gpu_peak_mib``: the
+    most memory that torch had in use on a GPU, about, or 0.
     """
 
     validation: dict[int, float]
