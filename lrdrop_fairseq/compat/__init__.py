@@ -1,0 +1,36 @@
+"""Repairs of fairseq for the versions of torch and Python that people have today.
+
+:func:`apply` runs when the package is imported, which fairseq does early: ``--user-dir`` is
+imported before the command line is parsed, before a checkpoint is read, and again in every
+worker process.  Each repair is one function; its docstring says what breaks without it and
+which version of fairseq or torch makes it unnecessary.  A repair whose fault is absent does
+nothing.  None changes what a model computes; :func:`batches.keep_last_batch` and
+:func:`batches.keep_batches_across_resume` change which sentences a run sees, and
+:func:`run_state.leave_finished_training_alone` whether a finished run sees more.
+"""
+
+from __future__ import annotations
+
+from lrdrop_fairseq.compat import (
+    batches,
+    checkpoints,
+    distributed,
+    options,
+    run_state,
+    sentence_prediction,
+)
+
+
+def apply() -> None:
+    """Make every repair.  Calling it again changes nothing."""
+    checkpoints.allow_checkpoint_classes()
+    checkpoints.allow_broadcast_classes()
+    options.keep_bf16_off_the_tpu()
+    batches.keep_last_batch()
+    batches.keep_batches_across_resume()
+    checkpoints.copy_checkpoints_aside()
+    distributed.follow_torchrun()
+    distributed.name_no_device_to_ddp_on_the_cpu()
+    sentence_prediction.gather_predictions_of_sentences()
+    distributed.gather_lists_on_the_cpu()
+    run_state.leave_finished_training_alone()
