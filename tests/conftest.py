@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests import toy_run as toy
+from tests import warm
+
+if TYPE_CHECKING:  # it reads the environment, so it is imported once that is as it will be
+    from tests import toy_run as toy
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module reads the environment: what is started need not import fairseq."""
+    only_hands_out_tests = getattr(config.option, "numprocesses", None)  # to the workers of xdist
+    if not (os.environ.get("LRDROP_COLD_TESTS") or only_hands_out_tests):
+        server = contextlib.ExitStack()
+        server.enter_context(warm.serve())
+        config.add_cleanup(server.close)
 
 
 @pytest.fixture(scope="session")
 def toy_run(tmp_path_factory: pytest.TempPathFactory) -> toy.ToyRun:
     """Raw text through prepare.sh and train.sh; the model has learned most of the words."""
+    from tests import toy_run as toy
+
     folder = tmp_path_factory.mktemp("toy run")
     toy.write_texts(folder)
     toy.prepare(folder, folder / "data", "--vocab-size", "50")
@@ -24,6 +42,8 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> toy.ToyRun:
 @pytest.fixture(scope="session")
 def generated(toy_run: toy.ToyRun) -> dict[int, tuple[float, str]]:
     """Scores and tokens that fairseq-generate prints for the test set, with the plugin."""
+    from tests import toy_run as toy
+
     output = toy.with_plugin("fairseq_cli.generate", toy_run.data, "--path", toy_run.checkpoint,
                              "--user-dir", toy.PLUGIN, *toy.GENERATE)  # fmt: skip
     found = toy.hypotheses(output)

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 from fairseq.models.transformer import TransformerModel
 
 from lrdrop_fairseq import export as exporting
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGIN = str(ROOT / "lrdrop_fairseq")
 ENVIRONMENT = {
-    **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    **os.environ,
+    "PYTHONPATH": str(warm.HERE),  # and nothing of this package
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "VIRTUAL_ENV": sys.prefix,
     "OMP_NUM_THREADS": "1",

@@ -1,0 +1,180 @@
+"""The process whose forks run the tests' commands: ``python server.py SOCKET``."""
+
+from __future__ import annotations
+
+import array
+import atexit
+import gc
+import json
+import logging
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NoReturn
+
+from warm_settings import settings
+
+MOST_FILES = 250  # that one message can carry
+
+
+def main() -> None:
+    """Listens, and forks once for each command, until standard input ends."""
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(sys.argv[1])
+    server.listen(64)  # who comes before the imports are done waits
+    at_start = settings(os.environ)  # before imports add their own
+    print("listening", flush=True)
+    import fairseq  # noqa: F401
+    import torch
+
+    # fairseq's commands set it up before they import fairseq, which else does it in its own way.
+    logging.root.handlers.clear()
+    logging.root.setLevel(logging.WARNING)
+    torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # or each fork would copy all pages at its first collection
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
+    threads = threading.active_count()
+    assert threads == 1, f"{threads} threads: a fork would have but one of them"
+    while True:
+        ready, _, _ = select.select([server, sys.stdin], [], [])
+        if sys.stdin in ready:
+            os._exit(0)
+        connection, _ = server.accept()
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            server.close()
+            break
+        connection.close()
+    attend(connection, at_start)
+
+
+def attend(connection: socket.socket, at_start: dict[str, str]) -> None:
+    """Runs the command that comes through ``connection`` and tells how it ended."""
+    command, files = receive(connection)
+    if command["settings"] != at_start:
+        connection.send(b"n")
+        os._exit(0)
+    connection.send(b"y")
+    runner = os.fork()
+    if runner == 0:
+        connection.close()
+        take_over(command, files)
+        end(lambda: run(command["arguments"]))
+    for file in files:
+        os.close(file)
+    gone = os.pidfd_open(runner)
+    while True:
+        ready, _, _ = select.select([gone, connection], [], [])
+        if gone in ready:
+            break
+        number = connection.recv(1)
+        if not number:  # killed: so is what it started
+            kill_all(runner)
+            break
+        os.kill(runner, number[0])
+    _, status = os.waitpid(runner, 0)
+    code = os.waitstatus_to_exitcode(status)
+    try:
+        connection.send(bytes([code < 0, abs(code)]))
+    except BrokenPipeError:
+        pass
+    os._exit(0)
+
+
+def kill_all(runner: int) -> None:
+    """Kills the command and what it has started."""
+    os.kill(runner, signal.SIGKILL)
+    try:
+        os.killpg(runner, signal.SIGKILL)
+    except ProcessLookupError:  # it had not come to its setsid()
+        pass
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """The command and its open files, under numbers of this process."""
+    size = array.array("i").itemsize
+    head, ancillary, _, _ = connection.recvmsg(8, socket.CMSG_SPACE(MOST_FILES * size))
+    files = array.array("i")
+    for _, _, data in ancillary:
+        files.frombytes(data[: len(data) - len(data) % size])
+    text = b""
+    while len(text) < int.from_bytes(head, "big"):
+        text += connection.recv(1 << 20)
+    return json.loads(text), list(files)
+
+
+def take_over(command: dict[str, Any], files: list[int]) -> None:
+    """Makes this process one that was started as the command was: files, folder, environment."""
+    os.setsid()
+    # First out of the way of the numbers that they are to have.
+    free = max(files + command["files"]) + 1
+    moved = [os.dup2(file, free + i) for i, file in enumerate(files)]
+    os.closerange(3, free)
+    for file, number in zip(moved, command["files"]):
+        os.dup2(file, number)
+    os.closerange(free, free + len(files))
+    for number in command["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    os.chdir(command["folder"])
+    if command["environment"].get("PYTHONWARNINGS") == "ignore":
+        warnings.simplefilter("ignore")
+    own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ.clear()
+    os.environ.update(command["environment"])
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:] = [*filter(None, given), *(path for path in sys.path[1:] if path not in own)]
+
+
+def run(arguments: list[str]) -> None:
+    """What the interpreter does with its arguments."""
+    kind, rest = arguments[0], arguments[1:]
+    sys.orig_argv = [sys.executable, *arguments]
+    if kind == "-m":
+        sys.argv = ["-m", *rest[1:]]
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    elif kind == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        sys.path.insert(0, "")
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        exec(compile(rest[0], "<string>", "exec"), main.__dict__)
+    else:
+        sys.argv = [kind, *rest]
+        sys.path.insert(0, os.path.dirname(os.path.realpath(kind)))
+        runpy.run_path(kind, run_name="__main__")
+
+
+def end(command: Callable[[], None]) -> NoReturn:
+    """Runs ``command`` and ends as the interpreter would, without taking fairseq apart first."""
+    code = 0
+    try:
+        command()
+    except SystemExit as exit:
+        code = exit.code if isinstance(exit.code, int) else int(exit.code is not None)
+        if isinstance(exit.code, str):
+            print(exit.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for the command's threads
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 255)
+
+
+if __name__ == "__main__":
+    main()

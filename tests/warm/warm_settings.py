@@ -1,0 +1,16 @@
+"""What a process reads once, when it starts."""
+
+# Read when Python or torch starts: where one of them differs from the server's, so may the run.
+READ_AT_START = ("PYTHON", "OMP_", "MKL_", "TORCH", "LD_", "LC_", "LANG")
+
+
+def settings(environment):
+    """What ``environment`` says that a process reads once, when it starts."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_START)
+        # These a fork can follow.
+        and name != "PYTHONPATH"
+        and (name, value) != ("PYTHONWARNINGS", "ignore")
+    }
