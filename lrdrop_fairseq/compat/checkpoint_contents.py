@@ -66,7 +66,7 @@ def load(file: Any, **options: Any) -> Any:
             tensors; the history of its training is missing; its options are of another kind, or
             call a function of omegaconf.
     """
-    path = getattr(file, "name", file)
+    path = file if isinstance(file, (str, os.PathLike)) else getattr(file, "name", "checkpoint")
     try:
         state = torch.load(file, **options)
     except OSError:
@@ -89,7 +89,7 @@ def load(file: Any, **options: Any) -> Any:
 
 def _reason(error: Exception, path: Any) -> str:
     """Why torch could not read the file, in a line."""
-    if isinstance(path, (str, os.PathLike)) and os.path.isfile(path) and not os.path.getsize(path):
+    if os.path.isfile(path) and not os.path.getsize(path):
         return "the file is empty"
     # Around its reason torch advises to load the file unsafely.
     lines = str(error).rpartition("WeightsUnpickler error: ")[2].splitlines()
