@@ -169,14 +169,15 @@ def _train(folder: Path, path: Path, option: str) -> None:
 
 ENTRIES: dict[str, Callable[[Path, Path], Any]] = {
     "generate": lambda folder, path: _command(
-        fairseq_cli.generate.cli_main, folder / "data", *LANGUAGES, "--path", path, "--cpu"
+        fairseq_cli.generate.cli_main, folder / "data", *LANGUAGES, "--path", path, "--cpu",
+        "--num-workers=0",
     ),
     "interactive": lambda folder, path: _command(
         fairseq_cli.interactive.cli_main, folder / "data", *LANGUAGES, "--path", path, "--cpu"
     ),
     "validate": lambda folder, path: _command(
         fairseq_cli.validate.cli_main, folder / "data", *LANGUAGES, "--path", path, "--cpu",
-        "--criterion=label_smoothed_cross_entropy", "--max-tokens=100",
+        "--criterion=label_smoothed_cross_entropy", "--max-tokens=100", "--num-workers=0",
     ),
     "hub": lambda folder, path: TransformerModel.from_pretrained(
         str(path.parent), path.name, str(folder / "data")
