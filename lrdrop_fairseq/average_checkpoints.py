@@ -165,11 +165,15 @@ def _load(path: Path) -> dict[str, Any]:
     from fairseq import checkpoint_utils
     from omegaconf import OmegaConf
 
+    from lrdrop_fairseq.compat.refusals import Refused
+
     if not path.is_file():
         raise AveragingError(f"{path}: no such checkpoint")
     try:
         state: dict[str, Any] = checkpoint_utils.load_checkpoint_to_cpu(str(path))
-    except Exception as error:  # a damaged file makes torch raise any of a dozen kinds
+    except Refused as error:
+        raise AveragingError(str(error)) from error
+    except Exception as error:  # of options that no version of fairseq has written
         raise AveragingError(f"{path}: cannot be read as a fairseq checkpoint ({error})") from error
     # Loading makes an OmegaConf tree of the configuration; files hold plain containers.
     if OmegaConf.is_config(state.get("cfg")):

@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lrdrop_fairseq.average_checkpoints import save
+from lrdrop_fairseq.compat import checkpoint_contents
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.export_options import (
     ExportError,
     flat_options,
@@ -125,11 +126,9 @@ def load(path: Path) -> Any:
     if not path.is_file():
         raise ExportError(f"{path}: no such checkpoint")
     try:
-        return torch.load(path, map_location="cpu")
-    except Exception as error:  # a damaged file makes torch raise any of a dozen kinds
-        # Around its reason torch advises to load the file unsafely.
-        reason = str(error).rpartition("WeightsUnpickler error: ")[2].strip().partition("\n")[0]
-        raise ExportError(f"{path}: cannot be read as a checkpoint ({reason})") from error
+        return checkpoint_contents.load(path, map_location="cpu")
+    except Refused as error:
+        raise ExportError(str(error)) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -222,7 +222,8 @@ def test_another_epsilon_than_fairseqs_is_warned_of(
     """Plain fairseq has no option for it, so this is the one thing that the parent lacks."""
     options = argparse.Namespace(arch="lr_drop_roberta", criterion="sentence_prediction", task=None)
     options.layer_norm_epsilon = epsilon
-    checkpoint = {"model": {}, "args": options, "extra_state": {}, "optimizer_history": []}
+    history = [{"criterion_name": "SentencePredictionCriterion"}]
+    checkpoint = {"model": {}, "args": options, "extra_state": {}, "optimizer_history": history}
     torch.save(checkpoint, tmp_path / "c.pt")
     assert main([str(tmp_path / "c.pt"), str(tmp_path / "out.pt")]) == 0
     said = capsys.readouterr().err

@@ -33,11 +33,15 @@ class Predictions:
 def load(checkpoint: Path, data: Path) -> tuple[Any, Any, torch.device]:
     """(model, fairseq's task, device) of a fine-tuned checkpoint: in float32, on a GPU if any."""
     load_plugin()
+    from lrdrop_fairseq.compat.refusals import Refused
+
     other = f"{checkpoint} was not fine-tuned with {data}: "
     try:
         models, _, fairseq_task = checkpoint_utils.load_model_ensemble_and_task(
             [str(checkpoint)], arg_overrides={"data": str(data)}
         )
+    except Refused as error:
+        raise GlueError(str(error)) from error
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise

@@ -120,11 +120,15 @@ def finish(folder: Path) -> None:
 
     load_plugin()
     from lrdrop_fairseq.average_checkpoints import save
+    from lrdrop_fairseq.compat.refusals import Refused
 
     best = folder / BEST
     if not best.is_file():
         raise GlueError(f"{best} does not exist: no validation gave a score; see train.log there")
-    state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
+    try:
+        state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
+    except Refused as error:
+        raise GlueError(str(error)) from error
     state["last_optimizer_state"] = None
     save(state, best)
     updates = state["optimizer_history"][-1]["num_updates"]

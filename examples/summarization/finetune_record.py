@@ -25,12 +25,15 @@ def architecture(checkpoint: Path, data: Path, any_size: bool) -> str:
     """
     from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
-    import lrdrop_fairseq  # noqa: F401  lets today's torch load fairseq's checkpoints
+    # Importing it lets today's torch load fairseq's checkpoints.
+    from lrdrop_fairseq.compat.refusals import Refused
 
     try:
         parameters = load_checkpoint_to_cpu(str(checkpoint))["model"]
         words, dimension = parameters["encoder.embed_tokens.weight"].shape
-    except Exception as error:  # torch raises a dozen kinds for what is no checkpoint
+    except Refused as error:
+        raise RecordError(str(error)) from error
+    except Exception as error:  # of options or parameters that BART does not have
         raise RecordError(f"{checkpoint} is no checkpoint of BART: {error!r}") from error
     with (data / "dict.source.txt").open(encoding="utf-8") as lines:
         expected = sum(1 for _ in lines) + 4  # <s>, <pad>, </s>, <unk>

@@ -13,9 +13,13 @@ from __future__ import annotations
 
 from lrdrop_fairseq.compat import (
     batches,
+    checkpoint_contents,
+    checkpoint_use,
     checkpoints,
     distributed,
+    literals,
     options,
+    refusals,
     run_state,
     sentence_prediction,
 )
@@ -25,6 +29,13 @@ def apply() -> None:
     """Make every repair.  Calling it again changes nothing."""
     checkpoints.allow_checkpoint_classes()
     checkpoints.allow_broadcast_classes()
+    checkpoint_contents.check_checkpoints()
+    checkpoint_use.name_the_checkpoint()
+    checkpoint_use.say_what_a_resumed_training_lacks()
+    checkpoint_use.build_meters_alone()
+    checkpoint_use.quote_the_names_of_fasta_files()
+    literals.evaluate_literals_alone()
+    refusals.end_with_a_sentence()
     options.keep_bf16_off_the_tpu()
     batches.keep_last_batch()
     batches.keep_batches_across_resume()

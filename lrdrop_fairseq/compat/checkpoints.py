@@ -33,7 +33,8 @@ def allow_checkpoint_classes() -> None:
     model's options, and the NumPy numbers that ``--eval-bleu`` and other metrics leave in the
     saved meters.  Without them resume, generate, interactive, validate and ``from_pretrained``
     end in ``WeightsUnpickler error``.  The list grows by data classes only; a file that
-    names anything else (a function such as ``os.system``) is still refused.
+    names anything else (a function such as ``os.system``) is still refused.  What plain values can
+    do is the matter of :mod:`literals` and :mod:`checkpoint_contents`.
 
     Ends with: a fairseq whose checkpoints hold plain values and tensors (none so far).
     """

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 import torch.distributed
 import torch.multiprocessing
-from fairseq import options
+from fairseq import checkpoint_utils, options
 from fairseq.data import data_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from fairseq.models import distributed_fairseq_model
 from fairseq.tasks import FairseqTask
+from fairseq.trainer import Trainer
 
 from lrdrop_fairseq import compat
 from tests.compat.common import without
@@ -25,12 +26,16 @@ def test_a_second_apply_changes_nothing() -> None:
             data_utils.batch_by_size,
             FairseqTask.get_batch_iterator,
             PathManager.copy,
+            checkpoint_utils.load_model_ensemble_and_task,
+            Trainer.load_checkpoint,
+            distributed_utils.call_main,
             distributed_utils.infer_init_method,
             distributed_fairseq_model.DistributedDataParallel,
             set(torch.serialization.get_safe_globals()),
         ]
 
-    before = state()
+    before, torch_of_checkpoints = state(), vars(checkpoint_utils)["torch"]
     compat.apply()
+    assert vars(checkpoint_utils)["torch"] is torch_of_checkpoints
     assert state() == before
     assert not any(hasattr(without(function), "__wrapped__") for function in before[:-1])

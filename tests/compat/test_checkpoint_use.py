@@ -1,0 +1,74 @@
+"""The repairs of lrdrop_fairseq.compat.checkpoint_use: faults are there without, gone with them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq.data.fasta_dataset import FastaDataset
+from fairseq.logging import meters
+from fairseq.trainer import Trainer
+
+from lrdrop_fairseq.compat.refusals import Refused
+from tests.compat.common import without
+from tests.toy import make_trainer
+
+
+@pytest.mark.parametrize("name", ["criterion_name", "train_iterator"])
+def test_a_training_says_what_it_cannot_go_on_from(name: str, tmp_path: Path) -> None:
+    trainer, path = make_trainer(), str(tmp_path / "checkpoint.pt")
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(path, {"train_iterator": {"epoch": 1}})
+    state = torch.load(path)
+    if name == "criterion_name":
+        del state["optimizer_history"][-1][name]
+    else:
+        state["extra_state"][name] = {"iterations_in_epoch": 0}
+        name = "epoch"
+    torch.save(state, path)
+    with pytest.raises(KeyError, match=name):
+        without(Trainer.load_checkpoint)(trainer, path)
+    with pytest.raises(Refused, match=f"checkpoint.pt: holds no '{name}', .*--reset-optimizer"):
+        trainer.load_checkpoint(path)
+
+
+def test_meters_are_meters(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    monkeypatch.setattr(meters, "reset_all", lambda: called.append(1), raising=False)
+    saved = meters.MetersDict()
+    saved.add_meter("loss", meters.AverageMeter(), 1)
+    saved["loss"].update(2.0)
+    loaded = meters.MetersDict()
+    loaded.load_state_dict(saved.state_dict())
+    assert loaded["loss"].avg == 2.0
+    state = [(1, "loss", "reset_all", {})]
+    with pytest.raises(Refused, match="the meter 'loss' of the checkpoint is a 'reset_all'"):
+        loaded.load_state_dict(state)
+    assert not called
+    with pytest.raises(AttributeError):
+        without(meters.MetersDict.load_state_dict)(loaded, state)
+    assert called
+
+
+def test_the_name_of_a_fasta_file_is_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "train $(touch ran)"
+    Path(f"{name}.fasta").write_text(">a\nMK\n")
+    lines = []
+    monkeypatch.setattr(
+        subprocess, "check_output", lambda line, shell: lines.append(line) or b"0 2"
+    )
+    FastaDataset(name)
+    for line in lines:
+        count = line.partition("--total $(")[2].partition(")|")[0]
+        assert subprocess.run(count, shell=True, capture_output=True).stdout.strip() == b"6"
+    assert len(lines) == 2 and not Path("ran").exists() and shutil.which("wc")
+    lines.clear()
+    without(FastaDataset._build_index)(None, name)
+    subprocess.run(lines[0].partition("|")[0], shell=True, capture_output=True)
+    assert Path("ran").exists()
