@@ -16,6 +16,7 @@ updates.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import sys
@@ -25,6 +26,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from lrdrop_fairseq import vocabulary
+
+logger = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 
@@ -142,8 +147,11 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     running = RunningAverage()
     averaged: list[dict[str, Any]] = []
     newest: dict[str, Any] = {}
+    dictionaries: dict[Path, dict[str, str]] = {}
     for path in paths:
         checkpoint = _load(path)
+        dictionaries[path] = vocabulary.saved(checkpoint.get("extra_state"))
+        _check_dictionaries(dictionaries)
         running.add(str(path), checkpoint["model"])
         updates = _updates(checkpoint)
         if all(updates >= part["num_updates"] for part in averaged):
@@ -159,6 +167,24 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     }
     result["averaged_from"] = sorted(averaged, key=lambda part: part["num_updates"])
     return result
+
+
+def _check_dictionaries(found: dict[Path, dict[str, str]]) -> None:
+    """Compare the dictionaries of the newest entry with those of the others, in order of reading.
+
+    Raises AveragingError where they differ.
+    """
+    *before, last = found
+    for path in before:
+        if names := vocabulary.differing(found[path], found[last]):
+            raise AveragingError(
+                f"{path} and {last} were trained with different dictionaries "
+                f"({' and '.join(names)}): the same row of their embeddings stands for different "
+                "words. Average checkpoints of one training"
+            )
+    if before and bool(found[last]) != bool(found[before[-1]]):
+        silent = last if found[before[-1]] else before[-1]
+        logger.warning("%s does not say which dictionary it was trained with", silent)
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -15,6 +15,8 @@
 # for the scripts that prepare data
 #   find_workers            sets `workers`, where it is empty, to one per core, at most 8
 #   check_output            die if `output` exists, unless `force` is true and a script like this one made it
+#   move_folder FROM TO     renames a folder; dies where TO is there, rather than moving it into that
+#   replace_output FROM OLD makes the folder FROM the `output`, as check_output allows; what is there goes through OLD
 #   remove_leftovers PREFIX removes the folders PREFIX.PROCESS of processes that are no more
 #   preprocess_in DIR ARG...  fairseq-preprocess with these arguments and `workers`, run in DIR
 # for the scripts that end in a command of fairseq, and take flags for it behind --, in `extra`
@@ -125,6 +127,21 @@ check_output() {
     [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
     [[ -f "$output/prepare.json" ]] ||
         die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
+}
+
+move_folder() {
+    mv -T -- "$1" "$2" || die "$2 was made meanwhile, by another run with the same output? $1 is not put there"
+}
+
+# shellcheck disable=SC2154  # the caller's
+replace_output() {
+    check_output  # again: another run may have finished meanwhile
+    if [[ -e "$output" ]]; then
+        rm -rf -- "$2"
+        move_folder "$output" "$2"
+    fi
+    move_folder "$1" "$output"
+    rm -rf -- "$2"
 }
 
 remove_leftovers() {

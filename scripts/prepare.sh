@@ -8,8 +8,8 @@ usage() {
     cat <<'END'
 Usage: scripts/prepare.sh --source-lang de --target-lang en --train PREFIX --valid PREFIX
            --test PREFIX[,PREFIX...] --output DIR
-           [--vocab-size N | --pretokenized [--original PREFIX[,PREFIX...]] [--bpe-codes FILE]]
-           [--workers N] [--force]
+           [--vocab-size N | --pretokenized [--bpe-codes FILE] | --vocabulary-of DATA [--pretokenized]]
+           [--original PREFIX[,PREFIX...]] [--workers N] [--force]
 
 Turns parallel text into a fairseq data directory. The two files of a PREFIX are PREFIX.LANG or
 PREFIX.LANG.gz: UTF-8, one segment a line. The first prefix of --test becomes the subset test, the
@@ -20,6 +20,11 @@ following ones test1, test2, ...
   --original ...   the test sets before they were tokenized, as many as --test: evaluate.sh scores
                    detokenized translations against them
   --bpe-codes FILE what the BPE was applied with, kept as DIR/bpecodes
+  --vocabulary-of DATA
+                   the vocabulary of DATA, which this script made: its dictionary, and its sentencepiece
+                   model or its BPE codes, which are applied to the text (words that are tokenized as those
+                   of DATA were; with --pretokenized they are in its BPE already). A model that was trained
+                   on DATA can be fine-tuned on, or translate, what this makes, and no other vocabulary
   --workers N      processes (default: one per core, at most 8); the result does not depend on it
   --force          replace DIR, once the new one is complete
 
@@ -34,7 +39,7 @@ END
 
 (($# > 0)) || usage_error
 source_lang='' target_lang='' train='' valid='' tests='' output=''
-vocab_size='' pretokenized=false original='' bpe_codes='' workers='' force=false
+vocab_size='' pretokenized=false original='' bpe_codes='' vocabulary_of='' workers='' force=false
 while (($# > 0)); do
     case "$1" in
         --source-lang) need_value "$@"; source_lang="$2"; shift 2 ;;
@@ -48,6 +53,7 @@ while (($# > 0)); do
         --pretokenized) pretokenized=true; shift ;;
         --original) need_value "$@"; original="$2"; shift 2 ;;
         --bpe-codes) need_value "$@"; bpe_codes="$2"; shift 2 ;;
+        --vocabulary-of) need_value "$@"; vocabulary_of="$2"; shift 2 ;;
         --force) force=true; shift ;;
         -h | --help) usage; exit 0 ;;
         *) usage_error "unknown argument '$1'" ;;
@@ -67,7 +73,12 @@ done
 if [[ "$pretokenized" == true && -n "$vocab_size" ]]; then
     usage_error "--vocab-size has no effect with --pretokenized, where the text gives the vocabulary"
 fi
-if [[ "$pretokenized" == false && -n "$original$bpe_codes" ]]; then
+if [[ -n "$vocabulary_of" ]]; then
+    [[ -z "$vocab_size$bpe_codes" ]] ||
+        usage_error "--vocab-size and --bpe-codes do not go with --vocabulary-of, whose data give the vocabulary"
+    [[ -z "$original" || ! -e "$vocabulary_of/sentencepiece.model" ]] ||
+        usage_error "--original describes pretokenized text, which that of $vocabulary_of is not"
+elif [[ "$pretokenized" == false && -n "$original$bpe_codes" ]]; then
     usage_error "--original and --bpe-codes describe --pretokenized text"
 fi
 commas="${tests//[!,]/}"
@@ -79,7 +90,10 @@ fi
 
 find_workers
 packages=(fairseq)
-[[ "$pretokenized" == true ]] || packages+=(sentencepiece)
+if [[ "$pretokenized" == false ]]; then
+    if [[ -n "$vocabulary_of" && -e "$vocabulary_of/bpecodes" ]]; then packages+=(subword_nmt); else packages+=(sentencepiece); fi
+fi
+export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 need_packages "${packages[@]}"
 
 # Everything is written beside the output and renamed when it is complete. The process number in the
@@ -89,7 +103,7 @@ partial="$output.prepare-partial.$$"
 replaced="$output.prepare-replaced"
 if [[ -e "$replaced" && ! -e "$output" ]]; then
     note "an earlier run was stopped while it replaced $output; restoring that"
-    mv -- "$replaced" "$output"
+    move_folder "$replaced" "$output"
 fi
 check_output
 
@@ -108,6 +122,9 @@ fi
 if [[ -n "$original" ]]; then
     arguments+=("--original=$original")
 fi
+if [[ -n "$vocabulary_of" ]]; then
+    arguments+=("--vocabulary-of=$vocabulary_of")
+fi
 python "$ROOT/scripts/prepare_corpus.py" "${arguments[@]}"
 if [[ -n "$bpe_codes" ]]; then
     cp -- "$bpe_codes" "$partial/bpecodes"
@@ -120,17 +137,14 @@ for index in "${!prefixes[@]}"; do
     test_texts+="${test_texts:+,}text/$name"
 done
 
+dictionary=()
+if [[ -n "$vocabulary_of" ]]; then dictionary=(--srcdict text/dict.txt); fi
 note "binarizing with fairseq-preprocess ($workers workers)"
-preprocess_in "$partial" --source-lang "$source_lang" --target-lang "$target_lang" --joined-dictionary \
+preprocess_in "$partial" --source-lang "$source_lang" --target-lang "$target_lang" \
+    --joined-dictionary "${dictionary[@]}" \
     --trainpref text/train --validpref text/valid --testpref "$test_texts" --destdir .
 rm -r -- "$partial/preprocess.out" "$partial/text"
 python "$ROOT/scripts/prepare_summary.py" "$partial"
 
-check_output  # again: another run may have finished meanwhile
-if [[ -e "$output" ]]; then
-    rm -rf -- "$replaced"
-    mv -- "$output" "$replaced"
-fi
-mv -- "$partial" "$output"
-rm -rf -- "$replaced"
+replace_output "$partial" "$replaced"
 note "wrote $output"

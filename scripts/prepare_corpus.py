@@ -6,6 +6,7 @@ Called by prepare.sh, which documents the options. Writes into the folder given 
     original/{test,test1,...}.LANG      the same before they were tokenized, with ``--original``
     text/{train,valid,test,...}.LANG    the same texts and the training text as tokens
     sentencepiece.model                 the joint subword model, unless ``--pretokenized``
+    bpecodes, text/dict.txt             what else ``--vocabulary-of`` takes over from other data
     prepare.json                        what was done
 """
 
@@ -14,21 +15,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
 import prepare_subwords
+import prepare_vocabulary
+from prepare_subwords import Segmenter
 from prepare_text import TextError, find_text, normalize_space, read_lines, read_pairs
 
 # fairseq's default --max-source-positions and --max-target-positions is 1024, end of sentence
 # included. A longer pair stops fairseq-train, so training pairs are cut off there, not earlier.
 MAX_TOKENS = 1023
 BATCH_LINES = 10_000
-
-Segmenter = Callable[[list[str]], list[list[str]]]
 
 
 def note(message: str) -> None:
@@ -121,16 +122,11 @@ def write_evaluation(
                     )
 
 
-def words(lines: list[str]) -> list[list[str]]:
-    """The segmentation of text that is segmented already."""
-    return [line.split(" ") if line else [] for line in lines]
-
-
-def warn_of_marks(train: Iterable[Path], pretokenized: bool) -> None:
+def warn_of_marks(train: Iterable[Path], pretokenized: bool, taken_over: bool) -> None:
     """Says so when the training text does not look like what --pretokenized says it is."""
     lines = [line for path in train for line in islice(read_lines(path), BATCH_LINES)]
     marked = sum("@@ " in line for line in lines)
-    if pretokenized and not marked:
+    if pretokenized and not marked and not taken_over:
         note("warning: no '@@ ' in the training text: its words become the vocabulary")
     if not pretokenized and 2 * marked > len(lines):
         note("warning: the training text has BPE marks ('@@ '): was --pretokenized meant?")
@@ -156,11 +152,16 @@ def prepare(args: argparse.Namespace) -> dict[str, object]:
     note(f"checking train: {args.train}")
     pairs_read = copy_checked(args.train, langs, work, "train.raw")
     train_raw = [work / f"train.raw.{lang}" for lang in langs]
-    warn_of_marks(train_raw, args.pretokenized)
+    warn_of_marks(train_raw, args.pretokenized, bool(args.vocabulary_of))
 
-    segment: Segmenter = words
+    segment: Segmenter = prepare_subwords.words
     subwords: dict[str, object] = {"vocab_size": None, "sentencepiece": None}
-    if not args.pretokenized:
+    if args.vocabulary_of:
+        note(f"taking the vocabulary of {args.vocabulary_of}")
+        subwords, segment = prepare_vocabulary.take_over(
+            args.vocabulary_of, args.output, args.pretokenized, args.workers
+        )
+    elif not args.pretokenized:
         note(f"training one sentencepiece model on both sides of {pairs_read} pairs")
         model = args.output / "sentencepiece.model"
         subwords = prepare_subwords.train(train_raw, args.vocab_size, model)
@@ -178,7 +179,7 @@ def prepare(args: argparse.Namespace) -> dict[str, object]:
         "source_lang": langs[0],
         "target_lang": langs[1],
         "pretokenized": args.pretokenized,
-        **subwords,
+        **subwords,  # may say otherwise: the vocabulary is that of pretokenized text
         "max_tokens": MAX_TOKENS,
         "train": {"prefix": Path(args.train).name, "pairs_read": pairs_read, **counts},
         "subsets": subsets,
@@ -194,6 +195,7 @@ def main() -> int:
     parser.add_argument("--vocab-size", type=int, required=True)
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--pretokenized", action="store_true")
+    parser.add_argument("--vocabulary-of", type=Path)
     args = parser.parse_args()
     try:
         done = prepare(args)

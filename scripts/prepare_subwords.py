@@ -18,6 +18,9 @@ from pathlib import Path
 
 from prepare_text import TextError, normalize_space, read_lines
 
+# From lines to the subwords of each.
+Segmenter = Callable[[list[str]], list[list[str]]]
+
 # More lines change a joint vocabulary little and cost memory: above this every second line is
 # taken, or every third, and so on. sentencepiece's own sampling is not repeatable, seeded or not.
 MAX_LINES = 5_000_000
@@ -91,15 +94,41 @@ def _explain(message: str, vocab_size: int) -> str:
     return f"sentencepiece could not train on the training text: {message}"
 
 
-def segmenter(model: Path, workers: int) -> Callable[[list[str]], list[list[str]]]:
+def segmenter(model: Path, workers: int) -> Segmenter:
     """A function from lines to their pieces. A character that the model does not know comes out
     as itself, which fairseq's dictionary then takes for ``<unk>``."""
     import sentencepiece
 
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    except (OSError, RuntimeError) as error:
+        raise TextError(f"{model} is no model of sentencepiece: is the file damaged?") from error
 
     def segment(lines: list[str]) -> list[list[str]]:
         pieces: list[list[str]] = processor.encode(lines, out_type=str, num_threads=workers)
         return pieces
+
+    return segment
+
+
+def words(lines: list[str]) -> list[list[str]]:
+    """The segmentation of text that is segmented already."""
+    return [line.split(" ") if line else [] for line in lines]
+
+
+def bpe_segmenter(codes: Path) -> Segmenter:
+    """A function from lines of words to their pieces by subword-nmt's codes, in one process.
+
+    Raises TextError where the file holds none.
+    """
+    from moses_corpus import segmenter as make
+
+    try:
+        apply = make(str(codes))
+    except (ValueError, IndexError, SystemExit) as error:
+        raise TextError(f"{codes} holds no BPE codes of subword-nmt: is it damaged?") from error
+
+    def segment(lines: list[str]) -> list[list[str]]:
+        return words(list(map(apply, lines)))
 
     return segment

@@ -1,7 +1,7 @@
 """Checks the data directory that fairseq-preprocess wrote against prepare.json and describes it.
 
-Called by prepare.sh with the directory. Adds the dictionary's size, and per subset and language
-the tokens and the unknown ones, to prepare.json, and prints them as a table on stdout.
+Called by prepare.sh with the directory. Adds the dictionary's size and identity, and per subset and
+language the tokens and the unknown ones, to prepare.json, and prints them as a table on stdout.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
+
+from lrdrop_fairseq.vocabulary import fingerprint
 
 HEADER = ("subset", "prefix", "pairs", "tokens/line", "unknown")
 
@@ -41,6 +43,7 @@ def describe(data: Path, done: dict[str, Any]) -> None:
     langs = (done["source_lang"], done["target_lang"])
     dictionary = Dictionary.load(str(data / f"dict.{langs[0]}.txt"))
     done["dictionary_size"] = len(dictionary)
+    done["dictionary_sha256"] = fingerprint(dictionary.symbols)
     subsets = {"train": done["train"], **done["subsets"]}
     for name, subset in subsets.items():
         expected = subset["pairs_kept"] if name == "train" else subset["pairs"]

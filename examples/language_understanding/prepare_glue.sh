@@ -137,8 +137,8 @@ for task in "${tasks[@]}"; do
     mkdir -- "$partial/$task"
     python "$HERE/prepare_glue.py" "$task" --raw "$raw" "${vocabulary[@]}" --output "$partial/$task" \
         --workers "$workers" "${any_size[@]}"
-    if [[ -e "$output/$task" ]]; then mv -- "$output/$task" "$partial/$task.replaced"; fi
-    mv -- "$partial/$task" "$output/$task"
+    if [[ -e "$output/$task" ]]; then move_folder "$output/$task" "$partial/$task.replaced"; fi
+    move_folder "$partial/$task" "$output/$task"
     rm -rf -- "$partial/download"
     note "wrote $output/$task"
 done

@@ -83,7 +83,7 @@ arguments=("--train=$train" "--valid=$valid" "--name=$(basename -- "$output")" "
     "--workers=$workers" "${more[@]}")
 if [[ -e "$replaced" && ! -e "$output" ]]; then
     note "an earlier run was stopped while it replaced $output; restoring that"
-    mv -- "$replaced" "$output"
+    move_folder "$replaced" "$output"
 fi
 if [[ -f "$output/prepare.json" && "$force" == false ]]; then
     python "$HERE/own_prepare.py" "${arguments[@]}" "--existing=$output"
@@ -102,11 +102,5 @@ mkdir -p -- "$partial"
 note "reading the text"
 python "$HERE/own_prepare.py" "${arguments[@]}"
 
-check_output  # again: another run may have finished meanwhile
-if [[ -e "$output" ]]; then
-    rm -rf -- "$replaced"
-    mv -- "$output" "$replaced"
-fi
-mv -- "$partial" "$output"
-rm -rf -- "$replaced"
+replace_output "$partial" "$replaced"
 note "wrote $output"

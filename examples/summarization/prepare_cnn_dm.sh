@@ -58,7 +58,7 @@ if [[ -n "$bpe" ]]; then
 fi
 find_workers
 need_packages fairseq pyarrow regex
-export PYTHONPATH="$ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
+export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 
 # `work`, beside the output: a new folder, or the one that a stopped run of the same command and code left.
 open_work cnn_dm "$from_dir" "$bpe" "$(cat -- "$HERE"/{documents,prepare_documents}.py | cksum)"
@@ -96,6 +96,5 @@ binarize_documents() {
 }
 step binarize_documents binarize_documents
 
-if [[ -e "$output" ]]; then mv -- "$output" "$work/replaced"; fi
-mv -- "$work/data" "$output"
+replace_output "$work/data" "$work/replaced"
 note "wrote $output"

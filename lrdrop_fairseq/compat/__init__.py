@@ -22,6 +22,7 @@ from lrdrop_fairseq.compat import (
     refusals,
     run_state,
     sentence_prediction,
+    vocabulary,
 )
 
 
@@ -45,3 +46,6 @@ def apply() -> None:
     sentence_prediction.gather_predictions_of_sentences()
     distributed.gather_lists_on_the_cpu()
     run_state.leave_finished_training_alone()
+    vocabulary.save_dictionary_identities()
+    vocabulary.train_on_the_dictionary_of_the_checkpoint()
+    vocabulary.use_models_with_their_dictionary()

@@ -1,0 +1,128 @@
+"""Repairs of what fairseq does not see: that a checkpoint and the data have other dictionaries."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import Any
+
+from fairseq import checkpoint_utils, tasks
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.file_io import PathManager
+from fairseq.trainer import Trainer
+
+from lrdrop_fairseq import vocabulary
+from lrdrop_fairseq.compat.replace import REPAIRED, replace
+
+
+def save_dictionary_identities() -> None:
+    """Let a checkpoint say which dictionaries it was trained with.
+
+    See :mod:`lrdrop_fairseq.vocabulary`; the two repairs below compare it.
+
+    Ends with: a fairseq that saves its dictionaries, or their hashes (none so far).
+    """
+    original = Trainer.state_dict
+    if hasattr(original, REPAIRED):
+        return
+
+    @functools.wraps(original)
+    def state_dict(self: Trainer) -> dict[str, Any]:
+        state: dict[str, Any] = original(self)
+        if found := vocabulary.identities(self.task):
+            state["extra_state"][vocabulary.KEY] = found
+        return state
+
+    replace(Trainer, state_dict)
+
+
+def train_on_the_dictionary_of_the_checkpoint() -> None:
+    """Let a training go on from a checkpoint, or from another model, only with its dictionaries.
+
+    fairseq goes on with other words for the same embeddings (resume, ``--restore-file``,
+    ``--finetune-from-model``) where there are as many of them, and where there are not says that
+    "the architectures" do not match.
+
+    Ends with: a fairseq that compares dictionaries when it resumes (none so far).
+    """
+    original = Trainer.load_checkpoint
+    if hasattr(original, REPAIRED):
+        return
+
+    @functools.wraps(original)
+    def load_checkpoint(
+        self: Trainer, filename: str, reset_optimizer: bool = False, *args: Any, **kwargs: Any
+    ) -> Any:
+        try:
+            extra_state = original(self, filename, reset_optimizer, *args, **kwargs)
+        except Exception:
+            # Perhaps a dictionary of another size, so that the parameters did not fit.
+            vocabulary.check(filename, _extra_state(filename), self.task, reset_optimizer)
+            raise
+        if extra_state is not None:
+            vocabulary.check(filename, extra_state, self.task, reset_optimizer)
+        return extra_state
+
+    replace(Trainer, load_checkpoint)
+
+
+def _extra_state(filename: str) -> Any:
+    """That of a checkpoint; None where it cannot be read, which somebody else has said by now."""
+    with contextlib.suppress(Exception):
+        return checkpoint_utils.load_checkpoint_to_cpu(filename)["extra_state"]
+    return None
+
+
+def use_models_with_their_dictionary() -> None:
+    """Let a model translate, classify or validate only data that have its dictionaries.
+
+    This is what every command of fairseq but training loads its models with, and
+    ``from_pretrained`` too.
+
+    Ends with: a fairseq that compares dictionaries when it loads a model (none so far).
+    """
+    original = checkpoint_utils.load_model_ensemble_and_task
+    if hasattr(original, REPAIRED):
+        return
+
+    @functools.wraps(original)
+    def load_model_ensemble_and_task(
+        filenames: list[str],
+        arg_overrides: dict[str, Any] | None = None,
+        task: Any = None,
+        strict: bool = True,
+        suffix: str = "",
+        num_shards: int = 1,
+        state: Any = None,
+    ) -> Any:
+        models: list[Any] = []
+        cfg = None
+        for filename in filenames:
+            if state is None:
+                first = (filename, suffix, 0, num_shards)
+                path = checkpoint_utils.get_maybe_sharded_checkpoint_filename(*first)
+                if PathManager.exists(path):  # fairseq's function below says that it does not
+                    state = checkpoint_utils.load_checkpoint_to_cpu(path, arg_overrides)
+            if state is not None:
+                # Before the model is built, which a dictionary of another size would end.
+                task = task or _task(state)
+                vocabulary.check(filename, state.get("extra_state"), task)
+            loaded, cfg, task = original(
+                [filename], arg_overrides, task, strict, suffix, num_shards, state
+            )
+            models += loaded
+            state = None
+        return models, cfg, task
+
+    replace(checkpoint_utils, load_model_ensemble_and_task)
+
+
+def _task(state: Any) -> Any:
+    """The task of a checkpoint's options, as fairseq sets it up; None where it has no options."""
+    if state.get("args") is not None:
+        return tasks.setup_task(
+            convert_namespace_to_omegaconf(state["args"]).task, from_checkpoint=True
+        )
+    if state.get("cfg") is not None:
+        return tasks.setup_task(state["cfg"].task, from_checkpoint=True)
+    return None
