@@ -132,6 +132,27 @@ def test_refuses_missing_damaged_and_repeated_files(tmp_path: Path) -> None:
         average_checkpoints([])
 
 
+def test_dictionaries_of_all_parts_are_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = []
+    for number, words in enumerate([{"source": "a"}, {"source": "a"}, None, {"source": "b"}]):
+        path = write_checkpoint(tmp_path / f"{number}.pt", number, {"w": torch.ones(1)})
+        state = torch.load(path)
+        state["extra_state"] |= {"dictionaries": words} if words else {}
+        torch.save(state, path)
+        paths.append(path)
+    first, second, silent, other = paths
+    assert average_checkpoints([first, second])["extra_state"]["dictionaries"] == {"source": "a"}
+    assert caplog.messages == []
+    assert average_checkpoints([first, silent])["model"]["w"].tolist() == [1]
+    assert caplog.messages == [f"{silent} does not say which dictionary it was trained with"]
+    for parts_of_two in ([first, other], [first, silent, other]):
+        with pytest.raises(AveragingError, match="different dictionaries") as refused:
+            average_checkpoints(parts_of_two)
+        assert str(first) in str(refused.value) and str(other) in str(refused.value)
+
+
 def test_last_are_the_newest_epochs_by_number(tmp_path: Path) -> None:
     names = ["checkpoint9.pt", "checkpoint10.pt", "checkpoint11.pt", "checkpoint_12_5000.pt"]
     for name in [*names, "checkpoint_last.pt", "checkpoint_best.pt", "checkpoint12-shard0.pt"]:

@@ -25,6 +25,7 @@ WORDS = "der die Frau läuft große Straße Hund über schnell Bäume Kinder spi
 sys.path.insert(0, str(ROOT / "scripts"))
 prepare_subwords: Any = importlib.import_module("prepare_subwords")
 prepare_text: Any = importlib.import_module("prepare_text")
+prepare_vocabulary: Any = importlib.import_module("prepare_vocabulary")
 
 
 def sentences(count: int, seed: int) -> list[str]:
@@ -302,6 +303,114 @@ def test_pretokenized(tmp_path: Path) -> None:
     assert strings == ["ein großer Hund", "zwei Hunde"]
 
 
+def test_vocabulary_of_other_data(prepared: Prepared) -> None:
+    """New text, in the other direction, with the words and the subwords of the first."""
+    home, folder = prepared.home.parent / "vocabulary of", prepared.output
+    write_small(home / "new")
+    write(home / "new" / "test.en", [*sentences(19, seed=9), "漢字 Hund"])
+    arguments = command("new", "out", "--vocabulary-of", str(folder), "--workers", "1")
+    arguments = [{"de": "en", "en": "de"}.get(argument, argument) for argument in arguments]
+    done = run(arguments, home)
+    assert done.returncode == 0, done.stderr
+    for name in ("dict.de.txt", "dict.en.txt", "sentencepiece.model"):
+        assert (home / "out" / name).read_bytes() == (folder / name).read_bytes()
+    record = json.loads((home / "out" / "prepare.json").read_text())
+    kept = ("pretokenized", "vocab_size", "sentencepiece", "dictionary_size", "dictionary_sha256")
+    assert {key: record[key] for key in kept} == {key: prepared.record[key] for key in kept}
+    assert record["vocabulary_of"] == folder.name
+    assert (record["source_lang"], record["target_lang"]) == ("en", "de")
+    # Two characters that the first text did not have, and none unknown otherwise.
+    assert record["subsets"]["test"]["source"]["unknown"] in (1, 2)
+    assert record["subsets"]["test"]["target"]["unknown"] == 0
+    from fairseq.data import Dictionary
+
+    from lrdrop_fairseq.vocabulary import fingerprint
+
+    symbols = Dictionary.load(str(home / "out" / "dict.de.txt")).symbols
+    assert record["dictionary_sha256"] == fingerprint(symbols)
+
+
+def take_over(data: Path, output: Path, pretokenized: bool = False) -> tuple[Any, Any]:
+    (output / "text").mkdir(parents=True, exist_ok=True)
+    return prepare_vocabulary.take_over(data, output, pretokenized, 1)  # type: ignore[no-any-return]
+
+
+def write_vocabulary(folder: Path, pretokenized: bool, **more: object) -> Path:
+    """As much of a data directory as --vocabulary-of looks at."""
+    folder.mkdir()
+    record = {"source_lang": "de", "target_lang": "en", "pretokenized": pretokenized, **more}
+    (folder / "prepare.json").write_text(json.dumps(record))
+    for lang in ("de", "en"):
+        (folder / f"dict.{lang}.txt").write_text("Hun@@ 2\nde 1\n")
+    return folder
+
+
+def test_vocabulary_of_pretokenized_data(tmp_path: Path) -> None:
+    """Its codes are applied to words; text in BPE is taken as it is."""
+    data = write_vocabulary(tmp_path / "data", pretokenized=True, vocab_size=None)
+    (data / "bpecodes").write_text("#version: 0.2\nH u\nHu n\nd e</w>\n")
+    described, segment = take_over(data, tmp_path / "out")
+    assert segment(["Hunde de", ""]) == [["Hun@@", "de", "de"], []]
+    assert described == {"pretokenized": True, "vocab_size": None, "vocabulary_of": "data"}
+    assert (tmp_path / "out" / "bpecodes").read_bytes() == (data / "bpecodes").read_bytes()
+    dictionary = (tmp_path / "out" / "text" / "dict.txt").read_bytes()
+    assert dictionary == (data / "dict.de.txt").read_bytes()
+    (data / "bpecodes").unlink()
+    _, segment = take_over(data, tmp_path / "in BPE", pretokenized=True)
+    assert segment(["Hun@@ de"]) == [["Hun@@", "de"]]
+    with pytest.raises(prepare_text.TextError, match="give it in BPE, with --pretokenized"):
+        take_over(data, tmp_path / "none")
+    (data / "bpecodes").write_text("no codes at all\n")
+    with pytest.raises(prepare_text.TextError, match="bpecodes holds no BPE codes"):
+        take_over(data, tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("prepare.json", None, "no prepare.json in it"),
+        ("prepare.json", "{", "not valid JSON"),
+        ("prepare.json", '{"task": "RTE"}', "is not of prepare.sh, or damaged"),
+        ("dict.en.txt", None, "dict.en.txt does not exist"),
+        ("dict.en.txt", "de\n", "a dictionary is damaged"),
+        ("dict.en.txt", "de 1\nHun@@ 2\n", "dict.de.txt and .*dict.en.txt differ"),
+        ("sentencepiece.model", None, "sentencepiece.model does not exist"),
+        ("sentencepiece.model", "x", "is no model of sentencepiece"),
+    ],
+)
+def test_vocabulary_that_cannot_be_taken(
+    tmp_path: Path, name: str, text: str | None, message: str
+) -> None:
+    data = write_vocabulary(tmp_path / "data", pretokenized=False)
+    (data / "sentencepiece.model").write_text("a model")
+    if text is None:
+        (data / name).unlink()
+    else:
+        (data / name).write_text(text)
+    with pytest.raises(prepare_text.TextError, match=message):
+        take_over(data, tmp_path / "out")
+
+
+def test_vocabulary_of_two_preparations_or_of_another_kind(tmp_path: Path) -> None:
+    mixed = write_vocabulary(tmp_path / "mixed", True, dictionary_sha256="of other words")
+    with pytest.raises(prepare_text.TextError, match="files of two preparations"):
+        take_over(mixed, tmp_path / "out", pretokenized=True)
+    pieces = write_vocabulary(tmp_path / "pieces", False)
+    with pytest.raises(prepare_text.TextError, match="--pretokenized does not go with"):
+        take_over(pieces, tmp_path / "out", pretokenized=True)
+
+
+def test_a_folder_that_appears_meanwhile_is_not_moved_into(tmp_path: Path) -> None:
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.bin").touch()
+    script = 'source "$0"; move_folder "$@"'
+    arguments = ["bash", "-c", script, str(ROOT / "scripts" / "common.sh")]
+    assert "theirs was made meanwhile" in refused([*arguments, "mine", "theirs"], tmp_path)
+    assert run([*arguments, "mine", "new"], tmp_path).returncode == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["mine.bin"]
+
+
 def damage(folder: Path, what: str) -> None:
     """Makes one file of a good corpus unacceptable."""
     target = folder / "test.en"
@@ -457,6 +566,7 @@ def test_large_alphabets_lose_their_rarest_characters(
         (["--pretokenized", "--original", "a,b"], "as many prefixes as --test: 'a,b'"),
         (["--pretokenized", "--bpe-codes", "a"], "there is no file 'a'"),
         (["--output", "a:b"], "takes ':' for a separator"),
+        (["--vocabulary-of", "a", "--vocab-size", "9"], "do not go with --vocabulary-of"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, change: list[str], message: str) -> None:
