@@ -20,6 +20,8 @@ from typing import Any
 
 from fairseq.data import Dictionary
 
+from lrdrop_fairseq.compat.refusals import Refused
+
 logger = logging.getLogger(__name__)
 
 KEY = "dictionaries"  # in extra_state
@@ -27,7 +29,7 @@ LABELS = "labels"
 MASK = "<mask>"
 
 
-class VocabularyError(ValueError):
+class VocabularyError(Refused):
     """A checkpoint and data, or two checkpoints, with different dictionaries."""
 
 

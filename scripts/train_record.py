@@ -65,7 +65,8 @@ def check(save_dir: Path, record: dict[str, object]) -> None:
     """RecordError when SAVE_DIR holds a run with another record, or with none."""
     path = save_dir / "train.json"
     if path.is_file():
-        before = read_json(path)
+        # A record that does not say the dictionary is older than this check.
+        before = {"dictionary": record.get("dictionary"), **read_json(path)}
         differ = [
             f"{key} {before.get(key)!r} there, {value!r} now"
             for key, value in record.items()
@@ -107,6 +108,9 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
 
 def describe(options: argparse.Namespace, **more: object) -> dict[str, object]:
     """The record of the run that :func:`command_line` says."""
+    dictionary = read_json(options.data / "prepare.json").get("dictionary_sha256")
+    if dictionary is not None:  # data of older versions do not say it
+        more["dictionary"] = dictionary
     return {
         "method": options.method,
         **more,

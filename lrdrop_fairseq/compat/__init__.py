@@ -31,7 +31,10 @@ def apply() -> None:
     checkpoints.allow_checkpoint_classes()
     checkpoints.allow_broadcast_classes()
     checkpoint_contents.check_checkpoints()
-    checkpoint_use.name_the_checkpoint()
+    vocabulary.save_dictionary_identities()
+    vocabulary.train_on_the_dictionary_of_the_checkpoint()
+    vocabulary.use_models_with_their_dictionary()
+    checkpoint_use.name_the_checkpoint()  # of what the one before says, too
     checkpoint_use.say_what_a_resumed_training_lacks()
     checkpoint_use.build_meters_alone()
     checkpoint_use.quote_the_names_of_fasta_files()
@@ -46,6 +49,3 @@ def apply() -> None:
     sentence_prediction.gather_predictions_of_sentences()
     distributed.gather_lists_on_the_cpu()
     run_state.leave_finished_training_alone()
-    vocabulary.save_dictionary_identities()
-    vocabulary.train_on_the_dictionary_of_the_checkpoint()
-    vocabulary.use_models_with_their_dictionary()

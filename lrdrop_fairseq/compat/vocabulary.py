@@ -12,7 +12,9 @@ from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 
 from lrdrop_fairseq import vocabulary
-from lrdrop_fairseq.compat.replace import REPAIRED, replace
+from lrdrop_fairseq.compat.replace import replace
+
+COMPARES = "_lrdrop_compares_dictionaries"
 
 
 def save_dictionary_identities() -> None:
@@ -23,7 +25,7 @@ def save_dictionary_identities() -> None:
     Ends with: a fairseq that saves its dictionaries, or their hashes (none so far).
     """
     original = Trainer.state_dict
-    if hasattr(original, REPAIRED):
+    if hasattr(original, COMPARES):
         return
 
     @functools.wraps(original)
@@ -33,7 +35,7 @@ def save_dictionary_identities() -> None:
             state["extra_state"][vocabulary.KEY] = found
         return state
 
-    replace(Trainer, state_dict)
+    replace(Trainer, state_dict, COMPARES)
 
 
 def train_on_the_dictionary_of_the_checkpoint() -> None:
@@ -46,7 +48,7 @@ def train_on_the_dictionary_of_the_checkpoint() -> None:
     Ends with: a fairseq that compares dictionaries when it resumes (none so far).
     """
     original = Trainer.load_checkpoint
-    if hasattr(original, REPAIRED):
+    if hasattr(original, COMPARES):
         return
 
     @functools.wraps(original)
@@ -63,7 +65,7 @@ def train_on_the_dictionary_of_the_checkpoint() -> None:
             vocabulary.check(filename, extra_state, self.task, reset_optimizer)
         return extra_state
 
-    replace(Trainer, load_checkpoint)
+    replace(Trainer, load_checkpoint, COMPARES)
 
 
 def _extra_state(filename: str) -> Any:
@@ -82,7 +84,7 @@ def use_models_with_their_dictionary() -> None:
     Ends with: a fairseq that compares dictionaries when it loads a model (none so far).
     """
     original = checkpoint_utils.load_model_ensemble_and_task
-    if hasattr(original, REPAIRED):
+    if hasattr(original, COMPARES):
         return
 
     @functools.wraps(original)
@@ -114,7 +116,7 @@ def use_models_with_their_dictionary() -> None:
             state = None
         return models, cfg, task
 
-    replace(checkpoint_utils, load_model_ensemble_and_task)
+    replace(checkpoint_utils, load_model_ensemble_and_task, COMPARES)
 
 
 def _task(state: Any) -> Any:

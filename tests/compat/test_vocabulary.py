@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,6 @@ from fairseq.trainer import Trainer
 
 from lrdrop_fairseq.vocabulary import VocabularyError, fingerprint, identities
 from tests import toy
-from tests.compat.common import without
 
 EXTRA = {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}, "val_loss": 1.0}
 
@@ -106,7 +106,7 @@ def test_training_goes_on_with_the_same_dictionary_only(files: Files, fine_tunin
         assert files.checkpoint in str(refused.value) and data in str(refused.value)
         assert "source and target" in str(refused.value)
     # fairseq itself takes the one, and calls the other an architecture.
-    plain = without(Trainer.load_checkpoint)
+    plain = inspect.unwrap(Trainer.load_checkpoint)
     assert plain(toy.make_trainer(task=make_task(files.other)), files.checkpoint, fine_tuning)
     with pytest.raises(Exception, match="architectures match"):
         plain(toy.make_trainer(task=make_task(files.larger)), files.checkpoint, fine_tuning)
@@ -126,7 +126,7 @@ def test_a_model_is_used_with_its_dictionary_only(files: Files, from_options: bo
     for data in (files.other, files.larger):
         with pytest.raises(VocabularyError, match="another dictionary"):
             load(files.checkpoint, data, from_options)
-    plain = without(checkpoint_utils.load_model_ensemble_and_task)
+    plain = inspect.unwrap(checkpoint_utils.load_model_ensemble_and_task)
     assert len(plain([files.checkpoint], task=make_task(files.other))[0]) == 1
 
 

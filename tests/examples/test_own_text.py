@@ -640,8 +640,8 @@ def test_predict_refuses_before_it_prints(
     files = write_all(tmp_path / "files", lambda n, seed: rows(n, seed) + [("x", "dog")])
     prepare(data, files, trained.parent / "encoder")
     for folder, message in {
-        data: "it tells 3 labels apart",
-        trained.parent / "data" / "bpe": "its vocabulary has another size",
+        data: "another dictionary (labels) than that",
+        trained.parent / "data" / "bpe": "another dictionary (source) than that",
     }.items():
         assert predict(tmp_path / "moved.pt", b"dog\n", monkeypatch, f"--data={folder}") == 1
         assert message in capfd.readouterr().err

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "train.sh"
+
+sys.path.insert(0, str(ROOT / "scripts"))
+train_record: Any = importlib.import_module("train_record")
 
 
 @pytest.fixture
@@ -281,6 +288,29 @@ def test_refuses_a_folder_of_other_weights_and_goes_on_with_other_flags(
     for flags in (("--lr-drop-start", "5"), ("--lr-drop-ramp=5",)):
         again = run(environment, data, *options, "--lr-drop-hidden-weight", "0.1", *flags)
         assert again.returncode == 1 and f"{flags[0][10:].split('=')[0]}': '5'" in again.stderr
+
+
+def test_refuses_data_that_were_prepared_anew_with_other_words(tmp_path: Path, data: Path) -> None:
+    described = json.loads((data / "prepare.json").read_text())
+    options = Namespace(data=data, method="plain", seed=1, flags="")
+
+    def record(**more: str) -> Any:
+        (data / "prepare.json").write_text(json.dumps({**described, **more}))
+        return train_record.describe(options)
+
+    save_dir = tmp_path / "m"
+    old, one, two = record(), *(record(dictionary_sha256=words) for words in ("one", "two"))
+    assert "dictionary" not in old and one["dictionary"] == "one"  # data of older versions
+    for before, now in ((old, one), (one, one)):
+        train_record.keep(save_dir, before)
+        (save_dir / "checkpoint_last.pt").touch()
+        train_record.check(save_dir, now)
+        (save_dir / "train.json").unlink()
+        (save_dir / "checkpoint_last.pt").unlink()
+    train_record.keep(save_dir, one)
+    (save_dir / "checkpoint_last.pt").touch()
+    with pytest.raises(train_record.RecordError, match="dictionary 'one' there, 'two' now"):
+        train_record.check(save_dir, two)
 
 
 @pytest.mark.parametrize(
