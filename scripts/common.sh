@@ -29,7 +29,8 @@
 #   find_rank               sets `rank` and `processes`: those of torchrun, or 0 and 1
 #   find_device             sets `device_flags` for those processes
 #   log_format              prints the format of fairseq's log that suits standard error
-#   exec_logged LOG CMD...  becomes the command, with a copy of its standard output in LOG
+#   exec_logged LOG CMD...  becomes the command, with a copy of its standard output in LOG; the first process by way
+#                           of the command in `keeper`, which keeps the record of what is trained
 # and for those that generate
 #   check_checkpoint        usage_error unless either `checkpoint` is set, or `save_dir` and `average`
 #   find_checkpoint         sets `checkpoint`, which it makes where an average is wanted
@@ -213,7 +214,9 @@ exec_logged() {
     shift
     note "command: $(printf '%q ' "$@")"
     if ((rank > 0)); then exec "$@" >&2; fi
-    exec "$@" > >(exec tee -a -i -- "$log")
+    mkdir -p -- "$(dirname -- "$log")" || die "$(dirname -- "$log") cannot be made: give another --save-dir"
+    # shellcheck disable=SC2154  # the caller's
+    exec "${keeper[@]}" "$@" > >(exec tee -a -i -- "$log")
 }
 
 check_checkpoint() {

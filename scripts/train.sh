@@ -16,7 +16,8 @@ Usage: scripts/train.sh DATA --method METHOD --preset PRESET --save-dir DIR [--s
                    iwslt    transformer_iwslt_de_en as R-Drop was published with; 300,000 updates
                    wmt      Transformer-big of Ott et al. (WMT 2018); 300,000 updates
   --save-dir DIR   checkpoints, train.log and train.json (what is trained here); a run that was
-                   interrupted goes on from DIR/checkpoint_last.pt when the same command is given again
+                   interrupted goes on from DIR/checkpoint_last.pt when the same command is given again, and
+                   one that has ended says so and does nothing. One training at a time has DIR
   --seed N         random seed (default 1)
 
 What follows -- goes to fairseq-train as it is and overrules the preset. Examples:
@@ -130,11 +131,14 @@ need_command fairseq-train
 # model many times slower. On a GPU it is of no account. A value that is set already stays.
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
-# Checks the data directory, writes DIR/train.json or refuses a DIR where something else was trained, and
-# prints the two languages.
-record_flags=(--method "$method" --preset "$preset" --seed "$seed" --flags="${extra[*]}")
-if ((rank > 0)); then record_flags+=(--check-only); fi
-languages="$(python "$ROOT/scripts/train_record.py" "$data" "$save_dir" "${record_flags[@]}")" || exit 1
+# Checks the data directory, refuses a DIR where something else was trained, and prints the two languages. With a
+# command it takes DIR, writes DIR/train.json and becomes the command.
+keeper=(
+    python "$ROOT/scripts/train_record.py" "$data" "$save_dir"
+    --method "$method" --preset "$preset" --seed "$seed" --flags="${extra[*]}"
+)
+languages="$("${keeper[@]}")" || exit 1
+keeper+=(--)
 read -r source_lang target_lang <<<"$languages"
 task_flags+=(--source-lang "$source_lang" --target-lang "$target_lang")
 

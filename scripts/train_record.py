@@ -1,19 +1,27 @@
 """Keeps SAVE_DIR/train.json: what is trained there, so that no second run mixes in something else.
 
+    python train_record.py DATA SAVE_DIR --method M --preset P --seed N --flags "..." [-- COMMAND]
+
 Used by train.sh. Prints "SOURCE TARGET", the two languages, on success; on failure prints what is
-wrong on standard error and exits with status 1. With --check-only it says the same and writes
-nothing: for all processes of a run but the first, which may be faster or slower than they are.
+wrong on standard error and exits with status 1. With COMMAND, the training, it takes SAVE_DIR for
+it, writes the record and becomes the command, so that nobody comes in between.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from complete_files import write
+
+LOCK = Path(__file__).resolve().parents[1] / "lrdrop_fairseq" / "save_dir_lock.py"
 
 
 class RecordError(Exception):
@@ -61,37 +69,84 @@ def terms(flags: str) -> dict[str, str]:
     return dict(re.findall(r"--lr-drop-([\w-]+?)(?:-weight)?[= ](\S+)", flags))
 
 
+def same(one: object, other: object) -> bool:
+    """Whether two values of a record mean the same: 2 is 2.0."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    try:
+        return float(one) == float(other)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return one == other
+
+
+def has_checkpoint(save_dir: Path) -> bool:
+    """Whether anything was trained in the folder. Until then its record binds nobody."""
+    return any(save_dir.glob("checkpoint*.pt"))
+
+
 def check(save_dir: Path, record: dict[str, object]) -> None:
     """RecordError when SAVE_DIR holds a run with another record, or with none."""
     path = save_dir / "train.json"
-    if path.is_file():
-        # A record that does not say the dictionary is older than this check.
-        before = {"dictionary": record.get("dictionary"), **read_json(path)}
-        differ = [
-            f"{key} {before.get(key)!r} there, {value!r} now"
-            for key, value in record.items()
-            if before.get(key) != value
-        ]
-        if differ:
-            raise RecordError(
-                f"{path} says that something else was trained in this folder "
-                f"({'; '.join(differ)}): give another --save-dir, or delete the folder if that run "
-                "is not needed"
-            )
-    elif (save_dir / "checkpoint_last.pt").is_file():
+    if not has_checkpoint(save_dir):
+        return
+    if not path.is_file():
         raise RecordError(
-            f"{save_dir} holds a checkpoint_last.pt but no train.json, so it is not known what was "
+            f"{save_dir} holds checkpoints but no train.json, so it is not known what was "
             "trained there: give another --save-dir"
+        )
+    # A record that does not say the dictionary is older than this check.
+    before = {"dictionary": record.get("dictionary"), **read_json(path)}
+    differ = [
+        f"{key} {before.get(key)!r} there, {value!r} now"
+        for key, value in record.items()
+        if not same(before.get(key), value)
+    ]
+    if differ:
+        raise RecordError(
+            f"{path} says that something else was trained in this folder "
+            f"({'; '.join(differ)}): give another --save-dir, or delete the folder if that run "
+            "is not needed"
         )
 
 
 def keep(save_dir: Path, record: dict[str, object]) -> None:
-    """Write the record, which has been checked, unless it is there."""
+    """Write the record, which has been checked, unless that of a training is there."""
     path = save_dir / "train.json"
-    if path.is_file():
+    if path.is_file() and has_checkpoint(save_dir):
         return
     save_dir.mkdir(parents=True, exist_ok=True)
     write(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def hold(save_dir: Path) -> None:
+    """Take the folder for this process and what it becomes; RecordError if another has it.
+
+    By the plugin's own lock, without the package around it, whose import takes seconds.
+    """
+    spec = importlib.util.spec_from_file_location("save_dir_lock", LOCK)
+    assert spec is not None and spec.loader is not None
+    lock: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lock)
+    try:
+        lock.hold(save_dir)
+    except lock.SaveDirInUseError as error:
+        raise RecordError(str(error)) from None
+
+
+def train(save_dir: Path, record: dict[str, object], command: Sequence[str]) -> NoReturn:
+    """Take the folder, check and keep the record, and become the command."""
+    hold(save_dir)
+    check(save_dir, record)
+    keep(save_dir, record)
+    os.execvp(command[0], command)
+
+
+def split_command(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """What stands before and behind the first --."""
+    if "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
 
 
 def command_line(description: str | None) -> argparse.ArgumentParser:
@@ -102,7 +157,6 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--method", required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--flags", required=True, help="what else fairseq-train gets")
-    parser.add_argument("--check-only", action="store_true")
     return parser
 
 
@@ -123,13 +177,14 @@ def describe(options: argparse.Namespace, **more: object) -> dict[str, object]:
 def main() -> int:
     parser = command_line(__doc__)
     parser.add_argument("--preset", required=True)
-    options = parser.parse_args()
+    arguments, command = split_command(sys.argv[1:])
+    options = parser.parse_args(arguments)
     try:
         source, target = languages(options.data)
         record = describe(options, preset=options.preset)
+        if command:
+            train(options.save_dir, record, command)
         check(options.save_dir, record)
-        if not options.check_only:
-            keep(options.save_dir, record)
     except (RecordError, OSError) as error:
         print(f"train.sh: error: {error}", file=sys.stderr)
         return 1

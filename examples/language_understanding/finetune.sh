@@ -149,8 +149,11 @@ note "$task: $total_updates updates in batches of $batch_size, $warmup_updates o
 IFS=',' read -r -a seed_list <<<"$seeds"
 for seed in "${seed_list[@]}"; do
     folder="$save_dir/seed$seed"
-    state="$(python "$HERE/glue_run.py" begin "$folder" --task "$task" --method "$method" --arch "$arch" \
-        --model "$model" --data "$data" --seed "$seed" --flags="$record_flags")" || exit 1
+    keeper=(
+        python "$HERE/glue_run.py" begin "$folder" --task "$task" --method "$method" --arch "$arch"
+        --model "$model" --data "$data" --seed "$seed" --flags="$record_flags"
+    )
+    state="$("${keeper[@]}")" || exit 1
     case "$state" in
         finished) note "$task, $method, seed $seed is finished: $folder"; continue ;;
         resume) note "$task, $method, seed $seed: resuming from $folder/checkpoint_last.pt" ;;
@@ -164,7 +167,8 @@ for seed in "${seed_list[@]}"; do
         --save-dir "$folder" --no-epoch-checkpoints "${best_flags[@]}" "${log_flags[@]}" "${extra[@]}"
     )
     note "command: $(printf '%q ' "${command_line[@]}")"
-    "${command_line[@]}" > >(exec tee -a -i -- "$folder/train.log") &
+    # The keeper takes the folder, and becomes the training.
+    "${keeper[@]}" -- "${command_line[@]}" > >(exec tee -a -i -- "$folder/train.log") &
     child=$!
     wait "$child" || die "fine-tuning failed; what it said is above and in $folder/train.log"
     child=""

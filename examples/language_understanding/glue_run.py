@@ -1,12 +1,13 @@
 """Keeps SEED_DIR/finetune.json: what is fine-tuned there, and whether it is finished.
 
     python glue_run.py begin SEED_DIR --task T --method M --arch A --model FILE --data DIR --seed N
-        --flags "..."
+        --flags "..." [-- COMMAND]
     python glue_run.py finish SEED_DIR
 
 Used by finetune.sh.  ``begin`` prints "finished", "resume" or "start", or refuses a folder where
-something else was fine-tuned.  ``finish`` takes the optimizer's state out of checkpoint_best.pt,
-which makes it a third as large, and deletes checkpoint_last.pt.
+something else was fine-tuned.  With COMMAND, the fine-tuning, it takes the folder for it and
+becomes the command, unless the folder is finished.  ``finish`` takes the optimizer's state out of
+checkpoint_best.pt, which makes it a third as large, and deletes checkpoint_last.pt.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from glue_tasks import HERE, OWN_TEXT, GlueError
+
+sys.path.append(str(HERE.parents[1] / "scripts"))
+import train_record  # noqa: E402
 
 BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
 
@@ -78,23 +83,26 @@ def check_prepared(folder: Path, record: dict[str, Any], data: Path) -> None:
 
 
 def begin(folder: Path, wanted: dict[str, Any]) -> str:
-    """State of the folder: "finished", "resume" or "start"; GlueError if it holds another run."""
-    if not (folder / RECORD).is_file():
-        if (folder / LAST).is_file():
-            raise GlueError(
-                f"{folder} holds a {LAST} but no {RECORD}, so it is not known what was trained "
-                "there: give another --save-dir"
-            )
+    """State of the folder: "finished", "resume" or "start"; GlueError if it holds another run.
+
+    Until there is a checkpoint its record binds nobody: that run failed before it trained.
+    """
+    if not train_record.has_checkpoint(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_record(folder, {**wanted, "finished": False})
         return "start"
+    if not (folder / RECORD).is_file():
+        raise GlueError(
+            f"{folder} holds checkpoints but no {RECORD}, so it is not known what was trained "
+            "there: give another --save-dir"
+        )
     record = read_record(folder)
     differ = [
         "the data were prepared again since"
         if key == "prepared"
         else f"{key} {record.get(key)!r} there, {value!r} now"
         for key, value in wanted.items()
-        if record.get(key) != value
+        if not same(key, record.get(key), value)
     ]
     if differ:
         raise GlueError(
@@ -105,6 +113,14 @@ def begin(folder: Path, wanted: dict[str, Any]) -> str:
     if record["finished"]:
         return "finished"
     return "resume" if (folder / LAST).is_file() else "start"
+
+
+def same(key: str, one: Any, other: Any) -> bool:
+    """Whether two values of a record mean the same; in flags 2 is 2.0."""
+    if key != "flags" or not isinstance(one, str):
+        return bool(one == other)
+    words = [re.split(r"[=\s]+", flags.strip()) for flags in (one, other)]
+    return len(words[0]) == len(words[1]) and all(map(train_record.same, *words))
 
 
 def load_plugin() -> None:
@@ -151,18 +167,24 @@ def main() -> int:
         first.add_argument(f"--{name}", type=Path, required=True)
     first.add_argument("--seed", type=int, required=True)
     commands.add_parser("finish").add_argument("folder", type=Path)
-    options = parser.parse_args()
+    arguments, training = train_record.split_command(sys.argv[1:])
+    options = parser.parse_args(arguments)
     try:
+        train_record.hold(options.folder)
         if options.command == "finish":
             finish(options.folder)
         else:
             wanted = {key: getattr(options, key) for key in ("task", "method", "arch", "seed")}
             wanted |= {key: str(getattr(options, key).resolve()) for key in ("model", "data")}
             wanted["flags"] = options.flags
-            if state := prepared(options.data / options.task):
-                wanted["prepared"] = state
-            print(begin(options.folder, wanted))
-    except (GlueError, OSError) as error:
+            if preparation := prepared(options.data / options.task):
+                wanted["prepared"] = preparation
+            state = begin(options.folder, wanted)
+            if not training:
+                print(state)
+            elif state != "finished":
+                os.execvp(training[0], training)
+    except (GlueError, train_record.RecordError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1
     return 0

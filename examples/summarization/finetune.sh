@@ -19,7 +19,8 @@ Usage: examples/summarization/finetune.sh DATA --bart BART --method METHOD --sav
                    rdrop    R-Drop: LR-Drop's output term alone
                    lrdrop   LR-Drop: hidden, attention and output terms
   --save-dir DIR   checkpoints, train.log and train.json (what is trained here); a run that was
-                   interrupted goes on from DIR/checkpoint_last.pt when the same command is given again
+                   interrupted goes on from DIR/checkpoint_last.pt when the same command is given again, and
+                   one that has ended says so and does nothing. One training at a time has DIR
   --seed N         random seed (default 1)
 
 The settings are those of R-Drop's published code: 20,000 updates on 4 GPUs. What follows -- goes to
@@ -103,13 +104,16 @@ esac
 
 need_command fairseq-train
 
-# Checks the data and the checkpoint, writes DIR/train.json or refuses a DIR where something else was trained,
-# and prints the architecture, the number of GPUs and the checkpoint's file.
+# Checks the data and the checkpoint, refuses a DIR where something else was trained, and prints the architecture, the
+# number of GPUs and the checkpoint's file. With a command it takes DIR, writes DIR/train.json and becomes the command.
 export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-check_flags=(--bart "$bart" --method "$method" --seed "$seed" --flags="${extra[*]}")
-if ((rank > 0)); then check_flags+=(--check-only); fi
-if [[ "$own_arch" == yes ]]; then check_flags+=(--any-size); fi
-found="$(python "$HERE/finetune_record.py" "$data" "$save_dir" "${check_flags[@]}")" || exit 1
+keeper=(
+    python "$HERE/finetune_record.py" "$data" "$save_dir"
+    --bart "$bart" --method "$method" --seed "$seed" --flags="${extra[*]}"
+)
+if [[ "$own_arch" == yes ]]; then keeper+=(--any-size); fi
+found="$("${keeper[@]}")" || exit 1
+keeper+=(--)
 IFS=$'\t' read -r arch devices checkpoint <<<"$found"
 model_flags=(--arch "$arch" "${model_flags[@]}")
 # Only for the first start: from then on fairseq takes checkpoint_last.pt, with optimizer and position.

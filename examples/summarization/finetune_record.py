@@ -1,7 +1,8 @@
 """Checks what finetune.sh is to train, keeps SAVE_DIR/train.json, and finds the checkpoint.
 
 Prints the architecture, the number of GPUs and the checkpoint's file, with tabs between them; on
-failure prints what is wrong on standard error and exits with status 1.
+failure prints what is wrong on standard error and exits with status 1. With a command behind -- it
+becomes that, as train_record.py does.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
 import train_record
 from train_record import RecordError
 
@@ -76,18 +76,21 @@ def main() -> int:
     parser = train_record.command_line(__doc__)
     parser.add_argument("--bart", required=True)
     parser.add_argument("--any-size", action="store_true")
-    options = parser.parse_args()
+    arguments, command = train_record.split_command(sys.argv[1:])
+    options = parser.parse_args(arguments)
     try:
         train_record.languages(options.data)
         bart = options.bart if options.bart in PUBLIC else str(Path(options.bart).resolve())
         record = train_record.describe(options, bart=bart)
+        if command:
+            train_record.train(options.save_dir, record, command)
         train_record.check(options.save_dir, record)
         arch, checkpoint = find(options.bart, options.data, options.any_size)
-        if not options.check_only:
-            train_record.keep(options.save_dir, record)
     except (RecordError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1
+    import torch
+
     print(arch, torch.cuda.device_count(), checkpoint, sep="\t")
     return 0
 

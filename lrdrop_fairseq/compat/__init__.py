@@ -6,7 +6,8 @@ worker process.  Each repair is one function; its docstring says what breaks wit
 which version of fairseq or torch makes it unnecessary.  A repair whose fault is absent does
 nothing.  None changes what a model computes; :func:`batches.keep_last_batch` and
 :func:`batches.keep_batches_across_resume` change which sentences a run sees, and
-:func:`run_state.leave_finished_training_alone` whether a finished run sees more.
+:func:`run_state.keep_run_state` and :func:`run_state.leave_finished_training_alone` when a
+run that is started again ends.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from lrdrop_fairseq.compat import (
     options,
     refusals,
     run_state,
+    saving,
+    schedules,
     sentence_prediction,
     vocabulary,
 )
@@ -48,4 +51,9 @@ def apply() -> None:
     distributed.name_no_device_to_ddp_on_the_cpu()
     sentence_prediction.gather_predictions_of_sentences()
     distributed.gather_lists_on_the_cpu()
+    saving.begin_each_attempt_anew()
+    schedules.keep_plateau()
+    schedules.keep_loss_scaler()
+    run_state.keep_run_state()
     run_state.leave_finished_training_alone()
+    saving.hold_save_dir()

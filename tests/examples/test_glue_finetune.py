@@ -201,18 +201,21 @@ def test_refuses_what_is_not_there(environment: dict[str, str], data: Path) -> N
     assert not Path(environment["RECORD"]).exists()
 
 
-RUN = {"task": "RTE", "method": "plain", "arch": "a", "seed": 1, "flags": ""}
+RUN = {"task": "RTE", "method": "plain", "arch": "a", "seed": 1}
+RUN |= {"flags": "--lr 2 --lr-drop-ramp 5.0"}
 
 
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     folder = tmp_path / "seed1"
-    assert glue_run.begin(folder, RUN) == "start"
-    assert glue_run.begin(folder, RUN) == "start"
+    assert glue_run.begin(folder, {**RUN, "flags": "--lr 0"}) == "start"
+    assert glue_run.begin(folder, RUN) == "start"  # the other run failed before it saved anything
     (folder / "checkpoint_last.pt").write_bytes(b"")
     assert glue_run.begin(folder, RUN) == "resume"
     for key, other in {"method": "lrdrop", "flags": "--lr 1", "task": "CoLA"}.items():
         with pytest.raises(glue_tasks.GlueError, match=re.escape(f"{key} {RUN[key]!r} there")):
             glue_run.begin(folder, {**RUN, key: other})
+    spelled = {**RUN, "flags": "--lr=2e0 --lr-drop-ramp 5"}
+    assert glue_run.begin(folder, spelled) == "resume"
     (folder / "finetune.json").unlink()
     with pytest.raises(glue_tasks.GlueError, match="not known what was trained"):
         glue_run.begin(folder, RUN)
@@ -322,7 +325,7 @@ def test_goes_on_after_a_kill_and_ends_as_without(small: Path, whole: Path) -> N
         load_checkpoint_to_cpu(str(folder / "checkpoint_best.pt"))["last_optimizer_state"] is None
     )
     names = {path.name for path in folder.iterdir()}
-    assert names == {"checkpoint_best.pt", "finetune.json", "train.log"}
+    assert names == {"checkpoint_best.pt", "finetune.json", "train.log", ".lock"}
     again = run(finetune(small, "killed"), real_environment())
     assert again.returncode == 0 and "seed 2 is finished" in again.stderr
     assert (folder / "train.log").read_text() == log

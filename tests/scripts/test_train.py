@@ -270,6 +270,7 @@ def test_refuses_a_folder_with_another_run(
 ) -> None:
     options = {"--method": "plain", "--preset": "multi30k", "--save-dir": str(tmp_path / "save")}
     trained(environment, data, *(word for pair in options.items() for word in pair))
+    (tmp_path / "save" / "checkpoint_last.pt").touch()
     Path(environment["RECORD"]).unlink()
     again = run(environment, data, *(word for p in {**options, **changed}.items() for word in p))
     assert again.returncode == 1 and message in again.stderr
@@ -281,7 +282,8 @@ def test_refuses_a_folder_of_other_weights_and_goes_on_with_other_flags(
 ) -> None:
     options = ("--method", "lrdrop", "--preset", "multi30k", "--save-dir", tmp_path / "save", "--")
     trained(environment, data, *options, "--lr-drop-hidden-weight", "0.1")
-    trained(environment, data, *options, "--lr-drop-hidden-weight=0.1", "--max-update", "9")
+    (tmp_path / "save" / "checkpoint_last.pt").touch()
+    trained(environment, data, *options, "--lr-drop-hidden-weight=1e-1", "--max-update", "9")
     for flags in ((), ("--lr-drop-hidden-weight", "0.2")):
         again = run(environment, data, *options, *flags)
         assert again.returncode == 1 and "weights {'hidden': '0.1'} there" in again.stderr
@@ -311,6 +313,43 @@ def test_refuses_data_that_were_prepared_anew_with_other_words(tmp_path: Path, d
     (save_dir / "checkpoint_last.pt").touch()
     with pytest.raises(train_record.RecordError, match="dictionary 'one' there, 'two' now"):
         train_record.check(save_dir, two)
+
+
+def test_a_run_without_a_checkpoint_binds_nobody(
+    environment: dict[str, str], tmp_path: Path, data: Path
+) -> None:
+    """Refused by fairseq, or failed before it saved: other flags may follow."""
+    save_dir = tmp_path / "save"
+    options = ("--method", "lrdrop", "--preset", "multi30k", "--save-dir", save_dir, "--")
+    environment["THEN"] = "false"
+    assert run(environment, data, *options, "--lr-drop-output-weight=-1").returncode == 1
+    environment["THEN"] = "true"
+    trained(environment, data, *options, "--lr-drop-output-weight", "2")
+    record = json.loads((save_dir / "train.json").read_text())
+    assert record["weights"] == {"output": "2"}
+    (save_dir / "checkpoint1.pt").touch()
+    trained(environment, data, *options, "--lr-drop-output-weight=2.0")
+    assert json.loads((save_dir / "train.json").read_text()) == record
+
+
+def test_two_at_once(environment: dict[str, str], tmp_path: Path, data: Path) -> None:
+    """The second is refused while the first trains, and is let in once that has been killed."""
+    save_dir = tmp_path / "save"
+    command = (data, "--method", "plain", "--preset", "multi30k", "--save-dir", save_dir)
+    first = [str(SCRIPT), *map(str, command)]
+    sleeping = {**environment, "THEN": "sleep 60"}
+    with subprocess.Popen(
+        first, env=sleeping, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"trained\n"
+        second = run(environment, *command, "--seed", "2")
+        assert second.returncode == 1
+        assert f"train.sh: error: {save_dir}: another training is running there" in second.stderr
+        assert f"process {process.pid} on" in second.stderr
+        assert json.loads((save_dir / "train.json").read_text())["seed"] == 1
+        process.kill()
+    assert (save_dir / "train.log").read_text() == "trained\n"
+    assert run(environment, *command, "--seed", "2").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -139,11 +139,11 @@ def test_every_process_refuses(
     environment |= dict(MASTER_ADDR="a", MASTER_PORT="1", WORLD_SIZE="2", RANK=str(rank))
     executable(tmp_path / "bin" / "fairseq-train", NO_TRAINING)
     (tmp_path / "train.json").write_text('{"method": "rdrop"}')
+    (tmp_path / "checkpoint_last.pt").touch()
     command = (ROOT / "scripts" / "train.sh", data, "--method", "plain", "--preset", "multi30k")
     done = run(environment, *command, "--save-dir", tmp_path)
     assert done.returncode == 1 and "method 'rdrop' there, 'plain' now" in done.stderr
     (tmp_path / "train.json").unlink()
-    (tmp_path / "checkpoint_last.pt").touch()
     done = run(environment, *command, "--save-dir", tmp_path)
     assert done.returncode == 1 and "no train.json" in done.stderr
 

@@ -14,6 +14,28 @@ def is_a_command(arguments):
     return bool(arguments) and (arguments[0] in ("-m", "-c") or arguments[0][:1] not in ("-", ""))
 
 
+def becomes_another(arguments):
+    """Whether the command turns into another program, and so is to be this process.
+
+    A missing file is for the interpreter to name.
+    """
+    kind, text = arguments[:2] if len(arguments) > 1 else (arguments[0], "")
+    if kind not in ("-m", "-c"):
+        try:
+            with open(kind, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            return True
+    return "os.exec" in text
+
+
+def holds_locks():
+    """Whether this process has locks of files, from before an exec: they are its own alone."""
+    own = f" {os.getpid()} "
+    with open("/proc/locks") as locks:
+        return any(own in line for line in locks)
+
+
 def hand_over(path):
     """Has the command run by the server; returns only if the server's settings are other ones."""
     import json
@@ -63,6 +85,10 @@ def hand_over(path):
     os._exit(number)
 
 
-_server = os.environ.get("LRDROP_TEST_SERVER")
-if _server and is_a_command(sys.orig_argv[1:]):
-    hand_over(_server)
+def main():
+    server, arguments = os.environ.get("LRDROP_TEST_SERVER"), sys.orig_argv[1:]
+    if server and is_a_command(arguments) and not becomes_another(arguments) and not holds_locks():
+        hand_over(server)
+
+
+main()
