@@ -18,6 +18,7 @@ from lrdrop_fairseq.compat import (
     checkpoints,
     distributed,
     literals,
+    mixed_precision,
     options,
     refusals,
     run_state,
@@ -44,6 +45,7 @@ def apply() -> None:
     batches.keep_last_batch()
     batches.keep_batches_across_resume()
     checkpoints.copy_checkpoints_aside()
+    mixed_precision.keep_mixed_precision_state()
     distributed.follow_torchrun()
     distributed.name_no_device_to_ddp_on_the_cpu()
     sentence_prediction.gather_predictions_of_sentences()
