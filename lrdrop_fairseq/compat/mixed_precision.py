@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from fairseq.optim import amp_optimizer, fp16_optimizer
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.compat.replace import REPAIRED, replace
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def _restore_master_weights(optimizer: Any, state: dict[str, Any]) -> None:
         return
     saved, masters = state["fp32_params"], _masters(optimizer)  # the masters: the model's weights
     if [master.shape for master in saved] != [master.shape for master in masters]:
-        raise ValueError(
+        raise Refused(
             "the checkpoint's float32 master weights have other shapes than this model's: resume "
             "with the flags of the first run, or begin anew with --reset-optimizer"
         )
