@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import types
 from typing import Any
 
@@ -17,6 +18,9 @@ MODULES = (
     "fairseq.modules.dynamic_crf_layer",
 )
 
+# Before NumPy 1.22 the argument had its older name only.
+METHOD = "method" if "method" in inspect.signature(np.percentile).parameters else "interpolation"
+
 
 class _OlderNumpy(types.ModuleType):
     """NumPy with the names that it once had; looked up in here, and else in NumPy itself."""
@@ -25,7 +29,7 @@ class _OlderNumpy(types.ModuleType):
         super().__init__("numpy")
         self.__dict__.update(vars(np))  # so that no look-up is slower than in NumPy
         self.compat = types.SimpleNamespace(long=np.int64)
-        self.int, self.float, self.bool, self.object = int, float, bool, object
+        self.int, self.float = int, float
         self.percentile = percentile
 
     def __getattr__(self, name: str) -> Any:
@@ -35,14 +39,14 @@ class _OlderNumpy(types.ModuleType):
 def percentile(*args: Any, interpolation: str | None = None, **kwargs: Any) -> Any:
     """``numpy.percentile`` whose ``method`` may be called ``interpolation``."""
     if interpolation is not None:
-        kwargs["method"] = interpolation
+        kwargs[METHOD] = interpolation
     return np.percentile(*args, **kwargs)
 
 
 def keep_older_numpy_names() -> None:
-    """Give some modules of fairseq ``np.compat``, ``np.int``, ``np.float`` and the like again.
+    """Give some modules of fairseq ``np.compat``, ``np.int`` and ``np.float`` again.
 
-    NumPy 1.24 took ``np.int`` and its siblings away, NumPy 2 ``np.compat`` and the argument
+    NumPy 1.24 took ``np.int`` and ``np.float`` away, NumPy 2 ``np.compat`` and the argument
     ``interpolation`` of ``np.percentile``.  Without them ``--num-batch-buckets`` ends in a
     TypeError, ``--sample-break-mode eos`` of a language model in an AttributeError.  Only those
     modules see the names, NumPy itself stays as it is.

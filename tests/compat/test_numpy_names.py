@@ -59,7 +59,7 @@ def test_older_names_work_in_fairseq(
 def test_numpy_itself_stays_as_it_is() -> None:
     older: Any = data_utils.np
     assert older is not np and older.array is np.array and older.testing is np.testing
-    for name in ("compat", "int", "float", "object"):
+    for name in ("compat", "int", "float"):
         assert hasattr(older, name) and not hasattr(np, name)
     with pytest.raises(TypeError, match="interpolation"):
         np.percentile([1, 2], 50, interpolation="lower")
