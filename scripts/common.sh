@@ -40,6 +40,11 @@
 #   generate_logged P ARG... fairseq-generate with these arguments; what it prints goes to P.log
 # A script that calls what may end in usage_error defines a function `usage` that prints to stdout.
 
+# A user's environment may look elsewhere for folders, hide the modules beside a script, and turn the warnings of
+# libraries into errors. (A script that calls cd before it sources this one unsets CDPATH itself.)
+unset CDPATH PYTHONSAFEPATH
+if [[ "${PYTHONWARNINGS:-}" == *error* ]]; then unset PYTHONWARNINGS; fi
+
 ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 
 # An active environment is the user's choice; otherwise the one that scripts/install.sh made is used.

@@ -2,6 +2,7 @@
 # Fine-tunes a pretrained encoder on one GLUE task or on own text with several seeds: plain, with R-Drop or with
 # LR-Drop.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Labels for new text by a fine-tuned checkpoint.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # GLUE tasks as they are distributed -> data directories for fairseq's sentence_prediction.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole way of this folder, prepare to table, on small corpora that it makes; no download, no GPU.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

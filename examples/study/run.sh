@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the trainings of a study, several side by side, and prints what came out. The README says what a study is.
 set -euo pipefail
+unset CDPATH
 RUNNER="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$RUNNER/../../scripts/common.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compares summaries of one test set: a paired bootstrap over ROUGE against the first of them.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Summarizes a prepared test set with a checkpoint, or with the average of the last ones, and scores it by ROUGE.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fine-tunes BART on a data directory made by prepare_cnn_dm.sh: plain, with R-Drop or with LR-Drop.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # CNN/DailyMail through GPT-2's BPE into a fairseq data directory. `usage` below says how.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

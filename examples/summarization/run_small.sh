@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole way, from documents to a comparison of two methods, on a small corpus of its own.
 set -euo pipefail
+unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"

@@ -17,8 +17,12 @@ from lrdrop_fairseq.compat import (
     checkpoint_contents,
     checkpoint_use,
     checkpoints,
+    data_files,
     distributed,
+    generation,
     literals,
+    mixed_precision,
+    numpy_names,
     options,
     refusals,
     run_state,
@@ -42,18 +46,24 @@ def apply() -> None:
     checkpoint_use.build_meters_alone()
     checkpoint_use.quote_the_names_of_fasta_files()
     literals.evaluate_literals_alone()
+    distributed.start_processes_without_gpus()  # so that its refusals are sentences
     refusals.end_with_a_sentence()
+    numpy_names.keep_older_numpy_names()
     options.keep_bf16_off_the_tpu()
+    data_files.read_what_was_not_prefetched()
     batches.keep_last_batch()
     batches.keep_batches_across_resume()
     checkpoints.copy_checkpoints_aside()
+    mixed_precision.keep_mixed_precision_state()
     distributed.follow_torchrun()
     distributed.name_no_device_to_ddp_on_the_cpu()
     sentence_prediction.gather_predictions_of_sentences()
     distributed.gather_lists_on_the_cpu()
     saving.begin_each_attempt_anew()
     schedules.keep_plateau()
-    schedules.keep_loss_scaler()
     run_state.keep_run_state()
+    generation.replace_unk_without_a_file()
+    generation.find_the_source_of_unk()
+    generation.keep_overlap_of_diverse_beams()
     run_state.leave_finished_training_alone()
     saving.hold_save_dir()

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 from typing import Any
 
 import fairseq.utils
 import torch
+import torch.multiprocessing
 from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.compat.replace import REPAIRED, replace
+
+# A mark of its own, as refusals.end_with_a_sentence wraps the same function.
+STARTS_PROCESSES = "_lrdrop_starts_processes"
 
 
 def follow_torchrun() -> None:
@@ -103,3 +109,63 @@ def gather_lists_on_the_cpu() -> None:
         return result
 
     replace(distributed_utils, all_gather_list)
+
+
+def start_processes_without_gpus() -> None:
+    """Let ``--distributed-world-size 2 --distributed-backend gloo --cpu`` start two processes.
+
+    fairseq starts one process a GPU: with ``--cpu``, or where there are not enough GPUs, the run
+    ends in an AssertionError that counts devices, and would start none.  Under torchrun, slurm
+    or with ``--distributed-init-method`` somebody else starts them, as before.
+    ``fairseq-hydra-train`` imports the plugin too late for this repair: there, take torchrun.
+
+    Ends with: a fairseq whose ``call_main`` counts processes instead of GPUs (none so far).
+    """
+    original = distributed_utils.call_main
+    if hasattr(original, STARTS_PROCESSES):
+        return
+
+    @functools.wraps(original)
+    def call_main(cfg: Any, main: Any, **kwargs: Any) -> None:
+        distributed = cfg.distributed_training
+        if not _wants_processes_on_the_cpu(cfg):
+            original(cfg, main, **kwargs)
+            return
+        if distributed.distributed_backend == "nccl":
+            raise Refused(
+                "--distributed-backend nccl, the default, needs a CUDA device for each of the "
+                f"{distributed.distributed_world_size} processes: add --distributed-backend gloo"
+            )
+        port = distributed.distributed_port if distributed.distributed_port > 0 else _free_port()
+        distributed.distributed_init_method = f"tcp://localhost:{port}"
+        distributed.distributed_rank = None  # that of the process
+        torch.multiprocessing.spawn(  # type: ignore[attr-defined, no-untyped-call]
+            fn=distributed_utils.distributed_main,
+            args=(main, cfg, {**kwargs, "start_rank": 0}),
+            nprocs=distributed.distributed_world_size,
+        )
+
+    replace(distributed_utils, call_main, STARTS_PROCESSES)
+
+
+def _wants_processes_on_the_cpu(cfg: Any) -> bool:
+    """Whether a run of several processes is to be started here, and not one a GPU."""
+    distributed = cfg.distributed_training
+    on_the_cpu = cfg.common.cpu or not torch.cuda.is_available()
+    elsewhere = (
+        distributed.distributed_init_method is not None
+        or distributed.distributed_no_spawn
+        or distributed.pipeline_model_parallel
+        or cfg.common.tpu
+        or _under_torchrun()
+        or "SLURM_STEP_NODELIST" in os.environ
+        or "SLURM_JOB_NODELIST" in os.environ
+    )
+    return on_the_cpu and distributed.distributed_world_size > 1 and not elsewhere
+
+
+def _free_port() -> int:
+    with socket.socket() as connection:
+        connection.bind(("localhost", 0))
+        port: int = connection.getsockname()[1]
+    return port

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 import torch.distributed
 import torch.multiprocessing
-from fairseq import checkpoint_utils, options
+from fairseq import checkpoint_utils, options, utils
 from fairseq.data import data_utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from fairseq.models import distributed_fairseq_model
+from fairseq.optim import fp16_optimizer
+from fairseq.search import DiverseBeamSearch
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 
@@ -38,12 +40,17 @@ def test_a_second_apply_changes_nothing() -> None:
             distributed_utils.infer_init_method,
             distributed_fairseq_model.DistributedDataParallel,
             Trainer.state_dict,
+            fp16_optimizer._FP16OptimizerMixin.state_dict,
+            DiverseBeamSearch.step,
+            utils.replace_unk,
             set(torch.serialization.get_safe_globals()),
         ]
 
     before, torch_of_checkpoints = state(), vars(checkpoint_utils)["torch"]
+    numpy_of_data = vars(data_utils)["np"]
     compat.apply()
     assert vars(checkpoint_utils)["torch"] is torch_of_checkpoints
+    assert vars(data_utils)["np"] is numpy_of_data
     assert state() == before
     for function in before[:-1]:  # each repair of a function once
         assert len(set(layers(function))) == len(layers(function)) > 1

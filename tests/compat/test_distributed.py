@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.models import distributed_fairseq_model
 from omegaconf import OmegaConf
 
+from lrdrop_fairseq import compat
 from tests.compat.common import without
 
 
@@ -87,3 +89,51 @@ def test_pytorch_ddp_on_the_cpu(tmp_path: Path) -> None:
             without(wrap)(**options)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def sum_of_ranks(cfg: Any, found: Any) -> None:
+    """What each process of a run does here."""
+    total = torch.ones(1) * cfg.distributed_training.distributed_rank
+    torch.distributed.all_reduce(total)
+    found.put((cfg.distributed_training.distributed_rank, total.item()))
+
+
+def test_processes_without_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    see_gpus(monkeypatch, 0)
+    # Forked as data loader workers are, for importing fairseq anew takes each worker seconds.
+    fork = functools.partial(torch.multiprocessing.start_processes, start_method="fork")
+    monkeypatch.setattr(torch.multiprocessing, "spawn", fork)
+    found = torch.multiprocessing.get_context("fork").SimpleQueue()
+
+    def run(call_main: Any, backend: str = "gloo") -> None:
+        distributed = DistributedTrainingConfig(
+            distributed_world_size=3, distributed_backend=backend
+        )
+        cfg = OmegaConf.structured(FairseqConfig(distributed_training=distributed))
+        cfg.model = None
+        call_main(cfg, sum_of_ranks, found=found)
+
+    run(distributed_utils.call_main)
+    assert sorted(found.get() for _ in range(3)) == [(0, 3.0), (1, 3.0), (2, 3.0)]
+    with pytest.raises(SystemExit, match="of the 3 processes: add --distributed-backend gloo"):
+        run(distributed_utils.call_main, "nccl")
+    with pytest.raises(AssertionError, match="world size is 3 but have 0"):
+        run(without(without(distributed_utils.call_main)))
+
+
+def test_processes_that_others_start_are_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def started_here(gpus: int, cpu: bool = False, **options: Any) -> bool:
+        see_gpus(monkeypatch, gpus)
+        distributed = DistributedTrainingConfig(**{"distributed_world_size": 2, **options})
+        cfg = OmegaConf.structured(FairseqConfig(distributed_training=distributed))
+        cfg.common.cpu = cpu
+        return compat.distributed._wants_processes_on_the_cpu(cfg)
+
+    assert started_here(0) and started_here(1, cpu=True)
+    assert not started_here(2) and not started_here(0, distributed_world_size=1)
+    assert not started_here(0, distributed_init_method="tcp://b:2")
+    assert not started_here(0, distributed_no_spawn=True)
+    with monkeypatch.context() as slurm:
+        slurm.setenv("SLURM_JOB_NODELIST", "a,b")
+        assert not started_here(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -13,8 +12,6 @@ import pytest
 import torch
 from fairseq import checkpoint_utils, options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
-from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
-from fairseq.optim.fp16_optimizer import FP16Optimizer
 from fairseq.optim.lr_scheduler.reduce_lr_on_plateau import ReduceLROnPlateauLRSchedule
 from fairseq.trainer import Trainer
 from fairseq_cli import train
@@ -220,45 +217,10 @@ def test_the_hours_of_the_pretraining_are_not_those_of_fine_tuning(
     assert updates(run(data, tmp_path / "fine", *flags, "--max-update=2")) == 2
 
 
-def scaler_after(overflows: Callable[[int], bool], kill_after: int | None = None) -> list[float]:
-    """Loss scales of 12 updates; after ``kill_after`` of them a new optimizer takes the state."""
-
-    def optimizer() -> Any:
-        made = FP16Optimizer.__new__(FP16Optimizer)
-        made.fp32_optimizer = MagicMock()
-        made.fp32_optimizer.state_dict.return_value = {"param_groups": []}
-        made.scaler = DynamicLossScaler(init_scale=8, scale_window=3)
-        return made
-
-    current, scales = optimizer(), []
-    for update in range(12):
-        if update == kill_after:
-            state = current.state_dict()
-            current = optimizer()
-            current.load_state_dict(state)
-        try:
-            current.scaler.check_overflow(float("inf") if overflows(update) else 1.0)
-            current.scaler.update()
-        except OverflowError:
-            pass
-        scales.append(current.scaler.loss_scale)
-    return scales
-
-
-def test_the_loss_scale_rises_when_it_would_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = scaler_after(lambda update: update == 2)
-    assert max(whole) > 8 > min(whole)
-    assert scaler_after(lambda update: update == 2, kill_after=4) == whole
-    mixin = FP16Optimizer.__mro__[1]
-    monkeypatch.setattr(mixin, "state_dict", without(mixin.state_dict))
-    assert scaler_after(lambda update: update == 2, kill_after=4) != whole
-
-
 def test_the_repairs_of_schedules_are_made_once() -> None:
-    methods = ReduceLROnPlateauLRSchedule.state_dict, FP16Optimizer.state_dict
+    method = ReduceLROnPlateauLRSchedule.state_dict
     schedules.keep_plateau()
-    schedules.keep_loss_scaler()
-    assert (ReduceLROnPlateauLRSchedule.state_dict, FP16Optimizer.state_dict) == methods
+    assert ReduceLROnPlateauLRSchedule.state_dict is method
 
 
 def test_a_second_training_in_the_folder_is_refused(data: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The demo: a corpus of its own, a plain training and one with LR-Drop, and what came out of both.
 set -euo pipefail
+unset CDPATH
 DEMO="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../../scripts/common.sh
 source "$DEMO/../../../scripts/common.sh"
