@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lrdrop_fairseq.attention import ExposedAttention, Listener
-from lrdrop_fairseq.dropout import LeanDropout
+from lrdrop_fairseq.dropout import LeanDropout, check_probabilities
 from lrdrop_fairseq.layer_states import Attention, LayerStates
 
 
@@ -52,12 +52,25 @@ class ExposesLayerStates:
         if not (expose_hidden or expose_attention):
             return super().forward(*args, **kwargs)  # type: ignore[misc]
         with record_layer_states(self, expose_hidden, expose_attention) as states:
-            x, extra = super().forward(*args, **kwargs)  # type: ignore[misc]
-        return x, {**extra, "layer_states": states}
+            output = super().forward(*args, **kwargs)  # type: ignore[misc]
+        if isinstance(output, tuple) and len(output) == 2:
+            x, extra = output
+            if extra is None or isinstance(extra, dict):
+                return x, {**(extra or {}), "layer_states": states}
+        raise ValueError(
+            f"the forward of {type(self).__name__} returns something else than (logits, dictionary "
+            "or None), to which LR-Drop could add the states of its layers: let it return that, or "
+            "set --lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"
+        )
 
 
 def expose(model: Any) -> Any:
-    """Turn a model's attention and dropout modules into exposable ones, in place; the model."""
+    """Turn a model's attention and dropout modules into exposable ones, in place; the model.
+
+    Raises:
+        ValueError: an attention cannot be exposed, or a dropout is no probability.
+    """
+    check_probabilities(model)
     for module in list(model.modules()):
         if isinstance(module, MultiheadAttention) and not isinstance(module, ExposedAttention):
             ExposedAttention.adopt(module)
