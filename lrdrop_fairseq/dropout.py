@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -51,6 +53,19 @@ class LeanDropout(FairseqDropout):
             apply: Any = _LeanDropout.apply
             return apply(x, self.p)  # type: ignore[no-any-return]
         return super().forward(x, inplace)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def lean_dropout(model: nn.Module) -> Iterator[None]:
+    """A block in which every ``LeanDropout`` of a model is lean."""
+    modules = [(m, m.lean) for m in model.modules() if isinstance(m, LeanDropout)]
+    try:
+        for module, _ in modules:
+            module.lean = True
+        yield
+    finally:
+        for module, before in modules:
+            module.lean = before
 
 
 class _LeanDropout(torch.autograd.Function):

@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from fairseq.models import (
-    BaseFairseqModel,
-    FairseqDecoder,
-)
+from fairseq.models import BaseFairseqModel, FairseqDecoder
 from fairseq.models.bart import BARTModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lrdrop_fairseq.models.exposed import ExposesLayerStates
+from lrdrop_fairseq.models.exposed import method_class
 from lrdrop_fairseq.wrappers import unwrap
 
 
@@ -64,11 +61,8 @@ _NORMALIZATION = ("get_normalized_probs", "get_normalized_probs_scriptable")
 _OF_MODEL = ("forward", "get_targets", *_NORMALIZATION)
 _OF_DECODER = ("forward", "output_layer", *_NORMALIZATION)
 _KNOWN = (
-    BARTModel,
-    TransformerModelBase,
-    BaseFairseqModel,
-    TransformerDecoderBase,
-    FairseqDecoder,
+    *(BARTModel, TransformerModelBase, BaseFairseqModel),
+    *(TransformerDecoderBase, FairseqDecoder),
 )
 
 
@@ -81,11 +75,6 @@ def _projects_features(cls: Any, methods: tuple[str, ...]) -> bool:
         if owner not in _KNOWN and not any(vars(c).get("projects_features") for c in said):
             return False
     return True
-
-
-def method_class(cls: type, method: str) -> Any:
-    """The class that a method comes from; ``ExposesLayerStates`` only passes its calls on."""
-    return next(c for c in cls.__mro__ if c is not ExposesLayerStates and method in vars(c))
 
 
 def log_probabilities(model: Any, net_output: Any) -> Tensor:

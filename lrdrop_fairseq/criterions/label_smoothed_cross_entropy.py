@@ -14,7 +14,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from torch import Tensor
 
-from lrdrop_fairseq.criterions import checks
+from lrdrop_fairseq.criterions import checks, forward_checks
 from lrdrop_fairseq.criterions.schedule import Schedule
 from lrdrop_fairseq.criterions.siamese_criterion import LRDropConfig, SiameseCriterion, log_terms
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
@@ -80,7 +80,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         super().check_model(model, sample)
-        checks.check_inputs(model, sample["net_input"])
+        forward_checks.check_inputs(model, sample["net_input"])
         if self.exposing:
             checks.check_decoder(model)
         obstacle = chunking_obstacle(model)
@@ -135,7 +135,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         if passes == 2:
             options |= self.exposing_options()
             inputs = duplicate(sample, in_turn)
-        with checks.order_in_words(model):
+        with forward_checks.order_in_words(model):
             net_output = model(**inputs["net_input"], **options)
         target = self._without_prefix(model.get_targets(sample, net_output))
         # The one place where a GPU is waited for: dropping the padding saves more than that.
@@ -144,7 +144,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         common = (target.flatten()[kept], self.eps, weight, self.report_accuracy)
         chunked = projection is not None
         output = net_output[0] if chunked else log_probabilities(model, net_output)
-        checks.check_output(model, output, inputs["net_input"]["prev_output_tokens"])
+        forward_checks.check_output(model, output, inputs["net_input"]["prev_output_tokens"])
         parts = halves(output, in_turn=in_turn) if passes == 2 else (output,)
         # P x (B x T x C) -> N x P x C, what the N kept tokens have in each of the P passes.
         kept_parts = [self._without_prefix(x).flatten(0, 1).index_select(0, kept) for x in parts]
