@@ -18,6 +18,7 @@ from lrdrop_fairseq.compat import (
     checkpoints,
     distributed,
     literals,
+    mbart,
     options,
     refusals,
     run_state,
@@ -49,3 +50,5 @@ def apply() -> None:
     sentence_prediction.gather_predictions_of_sentences()
     distributed.gather_lists_on_the_cpu()
     run_state.leave_finished_training_alone()
+    mbart.give_the_task_its_args()
+    mbart.find_the_names_of_subsets()
