@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from fairseq.modules import MultiheadAttention
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrdrop_fairseq.layer_states import Attention, AttentionInputs, AttentionMap
 from lrdrop_fairseq.losses.attention import attention_probabilities
@@ -115,6 +116,24 @@ class ExposedAttention(MultiheadAttention):
         length, batch, _ = projected.shape
         heads = projected.view(length, batch, self.num_heads, self.head_dim)
         return heads.permute(1, 2, 0, 3)
+
+
+@contextmanager
+def listening(
+    attention: ExposedAttention, function: Callable[[Attention], Any], results: list[Any]
+) -> Iterator[None]:
+    """Append ``function`` of each attention of the module inside the block to ``results``."""
+    before = attention.listener
+    attention.listener = Listener(function, results)
+    try:
+        yield
+    finally:
+        attention.listener = before
+
+
+def exposed_attentions(module: nn.Module) -> list[ExposedAttention]:
+    """All of a module, in their order."""
+    return [m for m in module.modules() if isinstance(m, ExposedAttention)]
 
 
 def merge_masks(

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from fairseq.modules import FairseqDropout
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+
+def check_probabilities(model: nn.Module) -> None:
+    """Raise ValueError if a dropout of the model is none: fairseq takes -1 and nan for 0.
+
+    Everything dropped (1) is refused too, but for LayerDrop, which leaves the other layers.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, (FairseqDropout, nn.Dropout)) and not 0 <= module.p < 1:
+            raise ValueError(
+                f"{name or 'the model'} has a dropout of {module.p}: it must be at least 0 and "
+                "less than 1. See --dropout, --attention-dropout, --activation-dropout and the "
+                "other dropout options of this architecture"
+            )
+        for stack in ("encoder", "decoder"):
+            layerdrop = getattr(module, f"{stack}_layerdrop", 0.0)
+            if isinstance(layerdrop, float) and not 0 <= layerdrop <= 1:
+                raise ValueError(f"--{stack}-layerdrop is {layerdrop}: it must be from 0 to 1")
 
 
 class LeanDropout(FairseqDropout):
@@ -33,6 +53,19 @@ class LeanDropout(FairseqDropout):
             apply: Any = _LeanDropout.apply
             return apply(x, self.p)  # type: ignore[no-any-return]
         return super().forward(x, inplace)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def lean_dropout(model: nn.Module) -> Iterator[None]:
+    """A block in which every ``LeanDropout`` of a model is lean."""
+    modules = [(m, m.lean) for m in model.modules() if isinstance(m, LeanDropout)]
+    try:
+        for module, _ in modules:
+            module.lean = True
+        yield
+    finally:
+        for module, before in modules:
+            module.lean = before
 
 
 class _LeanDropout(torch.autograd.Function):

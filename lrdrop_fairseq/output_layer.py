@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from fairseq.models import FairseqDecoder
+from fairseq.models import BaseFairseqModel, FairseqDecoder
+from fairseq.models.bart import BARTModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lrdrop_fairseq.models.exposed import method_class
 from lrdrop_fairseq.wrappers import unwrap
 
 
@@ -22,6 +24,10 @@ def output_projection(model: Any) -> nn.Linear | None:
 def chunking_obstacle(model: Any) -> str | None:
     """Why the output loss cannot go from features to the loss by one matrix; None if it can.
 
+    It can where the code of model and decoder, from ``forward`` to the probabilities, is known to
+    be fairseq's or that of a class with ``projects_features = True``. Of any other nobody knows
+    what it does between features and logits, or whether it can return features at all.
+
     Args:
         model: as fairseq's trainer passes it, wrapped or not.
     """
@@ -30,17 +36,15 @@ def chunking_obstacle(model: Any) -> str | None:
     projection = getattr(decoder, "output_projection", None)
     if getattr(decoder, "adaptive_softmax", None) is not None:
         return "adaptive softmax"
-    # An exact class and no hooks: a subclass or quantization noise would compute something else.
-    if type(projection) is not nn.Linear or projection._forward_pre_hooks:
+    # An exact class: a subclass would compute something else.
+    if type(projection) is not nn.Linear:
         return "no plain linear output projection"
-    overridden = (
-        _overrides(decoder, TransformerDecoderBase, "forward"),
-        _overrides(decoder, TransformerDecoderBase, "output_layer"),
-        _overrides(decoder, FairseqDecoder, "get_normalized_probs"),
-        _overrides(inner, TransformerModelBase, "get_normalized_probs"),
-    )
-    if any(overridden):
-        return "a model with an output of its own"
+    # Quantization noise is such a hook.
+    if any(m._forward_pre_hooks or m._forward_hooks for m in (inner, decoder, projection)):
+        return "a hook on the model, its decoder or its output projection"
+    known = _projects_features(type(inner), _OF_MODEL)
+    if not known or not _projects_features(type(decoder), _OF_DECODER):
+        return "a model with a forward or an output of its own"
     # Such a wrapper takes a matrix that its forward does not use for one without a gradient.
     tied = projection.weight is getattr(getattr(decoder, "embed_tokens", None), "weight", None)
     if not tied and any(
@@ -51,18 +55,41 @@ def chunking_obstacle(model: Any) -> str | None:
     return None
 
 
-def _overrides(module: Any, base: type, method: str) -> bool:
-    """Whether the class of ``module`` has another ``method`` than fairseq's ``base``."""
-    return getattr(type(module), method, None) is not getattr(base, method)
+# What lies between a model's input and its loss, and the classes whose logits are the projection of
+# their features. extract_features is not among it: whatever it returns is what is projected.
+_NORMALIZATION = ("get_normalized_probs", "get_normalized_probs_scriptable")
+_OF_MODEL = ("forward", "get_targets", *_NORMALIZATION)
+_OF_DECODER = ("forward", "output_layer", *_NORMALIZATION)
+_KNOWN = (
+    *(BARTModel, TransformerModelBase, BaseFairseqModel),
+    *(TransformerDecoderBase, FairseqDecoder),
+)
+
+
+def _projects_features(cls: Any, methods: tuple[str, ...]) -> bool:
+    """Whether all the methods are fairseq's, or of a class that says so of them."""
+    for method in methods:
+        owner = method_class(cls, method)
+        # What a class says holds for its own methods and those it inherits, not for a subclass's.
+        said = cls.__mro__[: cls.__mro__.index(owner) + 1]
+        if owner not in _KNOWN and not any(vars(c).get("projects_features") for c in said):
+            return False
+    return True
 
 
 def log_probabilities(model: Any, net_output: Any) -> Tensor:
     """Log-probabilities of all words, 2B x T x V, from the model's output."""
-    adaptive = getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
-    if adaptive is not None:
-        return adaptive_log_probabilities(adaptive, net_output[0])
-    log_probs: Tensor = model.get_normalized_probs(net_output, log_probs=True)
-    return log_probs
+    inner = unwrap(model)[-1]
+    decoder = unwrap(getattr(inner, "decoder", None))[-1]
+    adaptive = getattr(decoder, "adaptive_softmax", None)
+    own = adaptive is None or not (
+        _projects_features(type(inner), _NORMALIZATION)
+        and _projects_features(type(decoder), _NORMALIZATION)
+    )
+    if own:
+        log_probs: Tensor = model.get_normalized_probs(net_output, log_probs=True)
+        return log_probs
+    return adaptive_log_probabilities(adaptive, net_output[0])
 
 
 def adaptive_log_probabilities(adaptive: AdaptiveSoftmax, features: Tensor) -> Tensor:

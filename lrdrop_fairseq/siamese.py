@@ -12,12 +12,16 @@ import torch
 from torch import Tensor
 
 
-def duplicate(sample: dict[str, Any]) -> dict[str, Any]:
+def duplicate(sample: dict[str, Any], in_turn: bool = False) -> dict[str, Any]:
     """Return a new sample whose model input holds the batch twice along the batch axis.
 
     Rows ``0..B-1`` of every tensor in ``sample["net_input"]`` become pass 1 and rows ``B..2B-1``
     pass 2. Everything else (``target``, ``ntokens``, ...) is shared with ``sample``, which is
     never changed: fairseq reuses it for dummy batches, and targets are needed once.
+
+    Args:
+        in_turn: rows ``0, 2, ...`` become pass 1 and ``1, 3, ...`` pass 2, so that sentences
+            sorted by length stay so: ``[x1; x1; x2; x2; ...]``.
 
     Raises:
         ValueError: ``net_input`` holds something that cannot be duplicated: a tensor without
@@ -32,7 +36,7 @@ def duplicate(sample: dict[str, Any]) -> dict[str, Any]:
                     f"LR-Drop cannot duplicate net_input[{name!r}] of shape {tuple(value.shape)}: "
                     f"its first axis must be the batch ({batch_size} sentences)"
                 )
-            value = torch.cat([value, value], dim=0)
+            value = value.repeat_interleave(2, 0) if in_turn else torch.cat([value, value], dim=0)
         elif isinstance(value, (list, tuple, dict)):
             raise ValueError(
                 f"LR-Drop cannot duplicate net_input[{name!r}]: a {type(value).__name__}, not a "
@@ -42,8 +46,11 @@ def duplicate(sample: dict[str, Any]) -> dict[str, Any]:
     return {**sample, "net_input": net_input}
 
 
-def halves(tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
+def halves(tensor: Tensor, dim: int = 0, in_turn: bool = False) -> tuple[Tensor, Tensor]:
     """Split a tensor of a duplicated batch into (pass 1, pass 2) along its batch axis ``dim``.
+
+    Args:
+        in_turn: as the batch was duplicated.
 
     Raises:
         ValueError: the axis has an odd length, so the tensor is not from a duplicated batch.
@@ -51,6 +58,9 @@ def halves(tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
     size = tensor.size(dim)
     if size % 2:
         raise ValueError(f"axis {dim} of length {size} does not hold two equal passes")
+    if in_turn:
+        first, second = tensor.unflatten(dim, (-1, 2)).unbind(dim + 1)  # type: ignore[no-untyped-call]
+        return first, second
     # chunk: its backward joins both gradients in one go; two slices would fill with zeros and add.
     first, second = tensor.chunk(2, dim)
     return first, second

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lrdrop_fairseq.dropout import LeanDropout, keep_mask
+from tests.toy import make_criterion, make_model, make_sample
 
 
 def lean(p: float) -> LeanDropout:
@@ -70,3 +71,22 @@ def test_one_byte_per_number_is_kept_for_the_backward() -> None:
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         lean(0.5)(torch.ones(64, requires_grad=True))
     assert [t.element_size() for t in kept] == [1]
+
+
+@pytest.mark.parametrize("p", [-1.0, 1.0, 2.0, float("nan")])
+@pytest.mark.parametrize("option", ["dropout", "attention_dropout", "activation_dropout"])
+def test_what_is_no_probability_is_refused_at_start_up(option: str, p: float) -> None:
+    """fairseq takes -1 and nan for no dropout, without a word."""
+    with pytest.raises(ValueError, match=r"(en|de)coder\..* has a dropout of .*--dropout"):
+        make_model(**{"dropout": 0.1, option: p})
+    # An architecture without the mixin: before the first update.
+    criterion = make_criterion(lr_drop_hidden_weight=0.0, lr_drop_attention_weight=0.0)
+    model = make_model("transformer", **{"dropout": 0.1, option: p})
+    with pytest.raises(ValueError, match="has a dropout of"):
+        criterion(model, make_sample())
+
+
+@pytest.mark.parametrize("p", [-1.0, 2.0, float("nan")])
+def test_what_is_no_layerdrop_is_refused(p: float) -> None:
+    with pytest.raises(ValueError, match="--decoder-layerdrop is"):
+        make_model(decoder_layerdrop=p)

@@ -49,9 +49,9 @@ def own_normalization(model: Any) -> Any:
     "change, obstacle",
     [
         (own_projection, "no plain linear output projection"),
-        (with_hook, "no plain linear output projection"),
-        (own_output_layer, "a model with an output of its own"),
-        (own_normalization, "a model with an output of its own"),
+        (with_hook, "a hook on the model, its decoder or its output projection"),
+        (own_output_layer, "a model with a forward or an output of its own"),
+        (own_normalization, "a model with a forward or an output of its own"),
     ],
 )
 def test_obstacles(change: Callable[[Any], Any], obstacle: str) -> None:

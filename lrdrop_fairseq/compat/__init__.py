@@ -21,6 +21,7 @@ from lrdrop_fairseq.compat import (
     distributed,
     generation,
     literals,
+    mbart,
     mixed_precision,
     numpy_names,
     options,
@@ -67,3 +68,5 @@ def apply() -> None:
     generation.keep_overlap_of_diverse_beams()
     run_state.leave_finished_training_alone()
     saving.hold_save_dir()
+    mbart.give_the_task_its_args()
+    mbart.find_the_names_of_subsets()

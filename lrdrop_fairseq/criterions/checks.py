@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 from fairseq.models import ARCH_MODEL_REGISTRY, FairseqEncoderModel
@@ -11,20 +10,33 @@ from fairseq.models.transformer import TransformerDecoderBase, TransformerEncode
 from fairseq.modules import FairseqDropout
 from torch import nn
 
+from lrdrop_fairseq.dropout import check_probabilities
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 from lrdrop_fairseq.wrappers import unwrap
 
 logger = logging.getLogger(__name__)
 
 
+# Far from what anyone can want, and so near to float32's limits that the losses would leave them.
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-30, 1e6
+
+
 def check_weights(**weights: float) -> None:
-    """Raise ValueError for a weight (alpha, beta or gamma) that is negative or not finite."""
+    """Raise ValueError for a weight (alpha, beta or gamma) that cannot be meant."""
     for name, weight in weights.items():
-        if not (math.isfinite(weight) and weight >= 0):
+        if not (weight == 0 or SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT):
             raise ValueError(
-                f"--lr-drop-{name}-weight is {weight}: it must be a number of at least 0 "
-                "(0 switches the term off)"
+                f"--lr-drop-{name}-weight is {weight}: it must be 0, which switches the term off, "
+                f"or a number from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}"
             )
+
+
+def check_label_smoothing(probability: float) -> None:
+    """Raise ValueError unless some probability, and no more than all, is left to the true word."""
+    if not 0 <= probability < 1:
+        raise ValueError(
+            f"--label-smoothing is {probability}: it must be at least 0 and less than 1"
+        )
 
 
 def check_task(task: Any) -> None:
@@ -61,7 +73,8 @@ def check_model(model: nn.Module, exposed: bool) -> None:
 
     Raises:
         ValueError: ``exposed``, but the architecture exposes no layer states, or its encoder or
-            decoder has none; or its parameters are sharded over the workers.
+            decoder has none; or its parameters are sharded over the workers; or a dropout is no
+            probability.
     """
     modules = list(model.modules())
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in modules):
@@ -80,6 +93,7 @@ def check_model(model: nn.Module, exposed: bool) -> None:
         )
     if exposed:
         _check_stacks(model)
+    check_probabilities(model)
     dropouts = [m for m in modules if isinstance(m, (FairseqDropout, nn.Dropout))]
     if all(module.p == 0 for module in dropouts):
         logger.warning(

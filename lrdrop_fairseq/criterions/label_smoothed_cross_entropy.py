@@ -14,7 +14,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from torch import Tensor
 
-from lrdrop_fairseq.criterions import checks
+from lrdrop_fairseq.criterions import checks, forward_checks
 from lrdrop_fairseq.criterions.schedule import Schedule
 from lrdrop_fairseq.criterions.siamese_criterion import LRDropConfig, SiameseCriterion, log_terms
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
@@ -75,10 +75,12 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         self.set_weights(lr_drop_hidden_weight, lr_drop_attention_weight, lr_drop_output_weight)
         schedule = Schedule.of_options(lr_drop_start, lr_drop_ramp, max_update)
         self.set_schedule(schedule, task, patience)
+        checks.check_label_smoothing(label_smoothing)
         checks.check_task(task)
 
-    def check_model(self, model: Any) -> None:
-        super().check_model(model)
+    def check_model(self, model: Any, sample: dict[str, Any]) -> None:
+        super().check_model(model, sample)
+        forward_checks.check_inputs(model, sample["net_input"])
         if self.exposing:
             checks.check_decoder(model)
         obstacle = chunking_obstacle(model)
@@ -99,11 +101,11 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
     def siamese_forward(
         self, model: Any, sample: dict[str, Any]
     ) -> tuple[Tensor, int, dict[str, Any]]:
-        terms, extra = self._run(model, duplicate(sample), passes=2)
+        terms, net_output = self._run(model, sample, passes=2)
         log = self._log(sample, terms)
         loss = terms.objective
         if self.exposing:
-            loss = self.layer_terms(loss, log, extra, self._paddings(model, sample))
+            loss = self.layer_terms(loss, log, net_output[1], self._paddings(model, sample))
         if self.output_weight > 0:
             log["output_loss"] = terms.symmetric_kl
         log["loss"] = loss.detach()
@@ -120,40 +122,41 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         }
         if self.report_accuracy:
             log["n_correct"] = terms.correct
-            log["total"] = self._kept_target(sample).ne(self.padding_idx).sum()
+            log["total"] = self._without_prefix(sample["target"]).ne(self.padding_idx).sum()
         return log
 
-    def _run(
-        self, model: Any, sample: dict[str, Any], passes: int
-    ) -> tuple[OutputTerms, dict[str, Any]]:
-        """One forward on ``[x; x]``, or on ``x``: its output terms and the ``extra`` dictionary."""
+    def _run(self, model: Any, sample: dict[str, Any], passes: int) -> tuple[OutputTerms, Any]:
+        """One forward on two passes or on one: its output terms, and what the model returned."""
         projection = output_projection(model)
-        options = self.exposing_options() if passes == 2 else {}
-        if projection is not None:
-            options["features_only"] = True
-        net_output = model(**sample["net_input"], **options)
-        target = self._kept_target(sample)
+        options: dict[str, Any] = {} if projection is None else {"features_only": True}
+        # The states of layers come in halves. A model that exposes none keeps its order of rows.
+        in_turn = projection is None and not self.exposing
+        inputs = sample
+        if passes == 2:
+            options |= self.exposing_options()
+            inputs = duplicate(sample, in_turn)
+        with forward_checks.order_in_words(model):
+            net_output = model(**inputs["net_input"], **options)
+        target = self._without_prefix(model.get_targets(sample, net_output))
         # The one place where a GPU is waited for: dropping the padding saves more than that.
         kept = target.ne(self.padding_idx).flatten().nonzero().squeeze(-1)
         weight = self.strength * self.output_weight
         common = (target.flatten()[kept], self.eps, weight, self.report_accuracy)
+        chunked = projection is not None
+        output = net_output[0] if chunked else log_probabilities(model, net_output)
+        forward_checks.check_output(model, output, inputs["net_input"]["prev_output_tokens"])
+        parts = halves(output, in_turn=in_turn) if passes == 2 else (output,)
+        # P x (B x T x C) -> N x P x C, what the N kept tokens have in each of the P passes.
+        kept_parts = [self._without_prefix(x).flatten(0, 1).index_select(0, kept) for x in parts]
+        output = torch.stack(kept_parts, dim=1)
         if projection is None:
-            log_probs = self._per_token(log_probabilities(model, net_output), kept, passes)
-            return output_terms(log_probs, *common), net_output[1]
-        features = self._per_token(net_output[0], kept, passes)
-        terms = chunked_output_terms(features, projection.weight, projection.bias, *common)
-        return terms, net_output[1]
+            return output_terms(output, *common), net_output
+        terms = chunked_output_terms(output, projection.weight, projection.bias, *common)
+        return terms, net_output
 
-    def _kept_target(self, sample: dict[str, Any]) -> Tensor:
-        """Targets without the ignored prefix, B x T."""
-        target: Tensor = sample["target"]
-        return target[:, self.ignore_prefix_size :]
-
-    def _per_token(self, x: Tensor, kept: Tensor, passes: int) -> Tensor:
-        """PB x T x C of P passes -> N x P x C, what the N kept tokens have in each of them."""
-        x = x[:, self.ignore_prefix_size :]
-        parts = halves(x) if passes == 2 else (x,)
-        return torch.stack([part.flatten(0, 1).index_select(0, kept) for part in parts], dim=1)
+    def _without_prefix(self, x: Tensor) -> Tensor:
+        """B x T (x C) without the ignored first columns."""
+        return x[:, self.ignore_prefix_size :]
 
     @staticmethod
     def _paddings(model: Any, sample: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -59,8 +59,8 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
         schedule = (cfg.lr_drop_start, cfg.lr_drop_ramp, cfg.max_update)
         self.set_schedule(Schedule.of_options(*schedule), task, cfg.patience)
 
-    def check_model(self, model: Any) -> None:
-        super().check_model(model)
+    def check_model(self, model: Any, sample: dict[str, Any]) -> None:
+        super().check_model(model, sample)
         heads = getattr(model, "classification_heads", {})
         if self.classification_head_name not in heads:
             raise ValueError(

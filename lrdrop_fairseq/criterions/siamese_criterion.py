@@ -59,7 +59,7 @@ class SiameseCriterion:
     """
 
     def set_weights(self, hidden: float, attention: float, output: float) -> None:
-        """Take alpha, beta and gamma; ValueError for one that is negative or not finite."""
+        """Take alpha, beta and gamma; ValueError for one that cannot be meant."""
         checks.check_weights(hidden=hidden, attention=attention, output=output)
         self.hidden_weight = hidden
         self.attention_weight = attention
@@ -102,11 +102,11 @@ class SiameseCriterion:
         if not reduce:
             raise ValueError("LR-Drop's training loss is a sum: reduce=False is not supported")
         if self.siamese and not self._model_checked:
-            self.check_model(model)
+            self.check_model(model, sample)
             self._model_checked = True
         return (self.siamese_forward if begun else self.single_forward)(model, sample)
 
-    def check_model(self, model: Any) -> None:
+    def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         """Raise ValueError for a model that cannot be trained so; called before the first step."""
         checks.check_model(model, exposed=self.exposing)
         checks.check_patience(self._patience, self.schedule.start)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import functools
+import copy
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
 from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
 from fairseq.modules import FairseqDropout, MultiheadAttention
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from lrdrop_fairseq.attention import ExposedAttention, Listener
-from lrdrop_fairseq.dropout import LeanDropout
+from lrdrop_fairseq.activation_checkpointing import expose_through_checkpoint
+from lrdrop_fairseq.attention import ExposedAttention, exposed_attentions, listening
+from lrdrop_fairseq.dropout import LeanDropout, check_probabilities, lean_dropout
 from lrdrop_fairseq.layer_states import Attention, LayerStates
 
 
@@ -27,7 +26,7 @@ class ExposesLayerStates:
         class MyLRDropTransformer(ExposesLayerStates, MyTransformer):
             pass
 
-    Parameters, their names, evaluation and generation stay those of the model class.
+    Parameters, their names, evaluation, generation and TorchScript stay those of the model class.
     """
 
     @classmethod
@@ -52,20 +51,62 @@ class ExposesLayerStates:
         if not (expose_hidden or expose_attention):
             return super().forward(*args, **kwargs)  # type: ignore[misc]
         with record_layer_states(self, expose_hidden, expose_attention) as states:
-            x, extra = super().forward(*args, **kwargs)  # type: ignore[misc]
-        return x, {**extra, "layer_states": states}
+            output = super().forward(*args, **kwargs)  # type: ignore[misc]
+        if isinstance(output, tuple) and len(output) == 2:
+            x, extra = output
+            if extra is None or isinstance(extra, dict):
+                return x, {**(extra or {}), "layer_states": states}
+        raise ValueError(
+            f"the forward of {type(self).__name__} returns something else than (logits, dictionary "
+            "or None), to which LR-Drop could add the states of its layers: let it return that, or "
+            "set --lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"
+        )
+
+    def __prepare_scriptable__(self) -> Any:
+        """What ``torch.jit.script`` compiles in place of this model: fairseq's, not exposed.
+
+        TorchScript has no ``**kwargs``, and no gradient of our own. As torch does it, the copy
+        stays in what it was scripted with (fairseq's ``SequenceGenerator``); the model itself
+        goes on as it is.
+        """
+        return unexposed(self)
 
 
 def expose(model: Any) -> Any:
-    """Turn a model's attention and dropout modules into exposable ones, in place; the model."""
+    """Turn a model's attention and dropout modules into exposable ones, in place; the model.
+
+    Raises:
+        ValueError: an attention cannot be exposed, or a dropout is no probability.
+    """
+    check_probabilities(model)
     for module in list(model.modules()):
         if isinstance(module, MultiheadAttention) and not isinstance(module, ExposedAttention):
             ExposedAttention.adopt(module)
         if type(module) is FairseqDropout:
             LeanDropout.adopt(module)
         if "precheckpoint_forward" in vars(module):
-            _expose_through_checkpoint(module)
+            expose_through_checkpoint(module)
     return model
+
+
+def unexposed(model: Any) -> Any:
+    """A copy of an exposing model that is fairseq's again; it has the model's own parameters."""
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    copied = copy.deepcopy(model, shared)
+    stock = {ExposedAttention: MultiheadAttention, LeanDropout: FairseqDropout}
+    for module in copied.modules():
+        module.__class__ = stock.get(type(module), type(module))
+    cls = type(model)
+    forward = method_class(cls, "forward").forward
+    copied.__class__ = type(
+        cls.__name__, (cls,), {"forward": forward, "__module__": cls.__module__}
+    )
+    return copied
+
+
+def method_class(cls: type, method: str) -> Any:
+    """The class that a method comes from; ``ExposesLayerStates`` only passes its calls on."""
+    return next(c for c in cls.__mro__ if c is not ExposesLayerStates and method in vars(c))
 
 
 @contextmanager
@@ -77,7 +118,7 @@ def record_layer_states(
     """Record what the layers of ``model`` do inside the block; cost-free outside of it."""
     states = LayerStates()
     with ExitStack() as stack:
-        stack.enter_context(_lean_dropout(model))
+        stack.enter_context(lean_dropout(model))
         for module in model.modules():
             if isinstance(module, TransformerEncoderBase):
                 hidden = states.encoder_hidden
@@ -91,11 +132,10 @@ def record_layer_states(
             if expose_hidden:
                 stack.enter_context(_record_outputs(module, expose_hidden, hidden))
             if expose_attention:
-                for attention in _exposed_attentions(module):
+                for attention in exposed_attentions(module):
                     across = attention.encoder_decoder_attention
                     results = cross_attention if across else self_attention
-                    listener = Listener(expose_attention, results)
-                    stack.enter_context(_set(attention, "listener", listener))
+                    stack.enter_context(listening(attention, expose_attention, results))
         yield states
 
 
@@ -115,78 +155,3 @@ def _record_outputs(
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _lean_dropout(module: nn.Module) -> Iterator[None]:
-    with ExitStack() as stack:
-        for dropout in module.modules():
-            if isinstance(dropout, LeanDropout):
-                stack.enter_context(_set(dropout, "lean", True))
-        yield
-
-
-@contextmanager
-def _set(module: Any, name: str, value: Any) -> Iterator[None]:
-    """Let an attribute have another value inside the block."""
-    before = getattr(module, name)
-    setattr(module, name, value)
-    try:
-        yield
-    finally:
-        setattr(module, name, before)
-
-
-def _exposed_attentions(module: nn.Module) -> list[ExposedAttention]:
-    return [m for m in module.modules() if isinstance(m, ExposedAttention)]
-
-
-def _expose_through_checkpoint(layer: Any) -> None:
-    """Exchange fairseq's activation checkpointing of ``layer`` for torch's non-reentrant one.
-
-    fairseq runs the layer without a graph and can give gradients to its outputs alone; what the
-    listeners made of its attention would be cut off.
-
-    Raises:
-        ValueError: with ``--offload-activations``, which torch's checkpointing does not offer.
-    """
-    # fairseq's wrapper: functools.partial(function, forward, offload_to_cpu)
-    if layer.forward.args[1]:
-        raise ValueError(
-            "LR-Drop architectures do not support --offload-activations (what they expose cannot "
-            "be offloaded): use --checkpoint-activations without it"
-        )
-    # torch.compile cannot trace a checkpoint with contexts of its own: such a layer stays eager.
-    disable: Any = torch.compiler.disable
-    layer.forward = functools.partial(disable(_checkpointed), layer.precheckpoint_forward)
-
-
-def _checkpointed(forward: Any, *args: Any, **kwargs: Any) -> Any:
-    """Run the bound method ``forward`` of a layer with torch's activation checkpointing."""
-    layer = forward.__self__  # of a copied model: the copy
-
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _as_now(layer)
-
-    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts, **kwargs)
-
-
-def _as_now(layer: nn.Module) -> AbstractContextManager[None]:
-    """A block in which ``layer`` computes what it computes now, with nobody to keep the results.
-
-    The recomputation must take the same path as the forward, and comes when that is over.
-    """
-    listeners = [(m, m.listener) for m in _exposed_attentions(layer) if m.listener]
-    lean = any(m.lean for m in layer.modules() if isinstance(m, LeanDropout))
-
-    @contextmanager
-    def block() -> Iterator[None]:
-        with ExitStack() as stack:
-            for attention, listener in listeners:
-                again = Listener(listener.function, [])
-                stack.enter_context(_set(attention, "listener", again))
-            if lean:
-                stack.enter_context(_lean_dropout(layer))
-            yield
-
-    return block()

@@ -16,6 +16,7 @@ from fairseq.sequence_generator import SequenceGenerator
 
 import lrdrop_fairseq.criterions.label_smoothed_cross_entropy as module
 from lrdrop_fairseq import output_layer
+from lrdrop_fairseq.criterions import checks
 from tests.toy import (
     assert_same,
     make_criterion,
@@ -302,10 +303,23 @@ def test_metrics_are_per_token_and_aggregated_over_workers() -> None:
 
 
 @pytest.mark.parametrize("name", ["hidden", "attention", "output"])
-@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf"), 1e30, 1e-40])
 def test_a_bad_weight_is_refused(name: str, weight: float) -> None:
     with pytest.raises(ValueError, match=f"--lr-drop-{name}-weight"):
         make_criterion(**{f"lr_drop_{name}_weight": weight})
+
+
+@pytest.mark.parametrize("weight", [checks.SMALLEST_WEIGHT, checks.LARGEST_WEIGHT])
+def test_what_is_not_refused_has_finite_gradients(weight: float) -> None:
+    model = make_model(dropout=0.3)
+    loss, _, grads = run(make_criterion(**weights(weight, weight, weight)), model, make_sample())
+    assert loss.isfinite() and all(gradient.isfinite().all() for gradient in grads.values())
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.0, float("nan")])
+def test_a_bad_label_smoothing_is_refused(probability: float) -> None:
+    with pytest.raises(ValueError, match="--label-smoothing"):
+        make_criterion(label_smoothing=probability)
 
 
 def test_an_architecture_without_layer_states_is_refused_before_the_first_update() -> None:

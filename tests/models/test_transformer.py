@@ -309,6 +309,7 @@ def test_an_attention_that_cannot_be_exposed_is_refused() -> None:
         ("lr_drop_bart", 1024, 4096, 16, 12),
         ("lr_drop_bart_base", 768, 3072, 12, 6),
         ("lr_drop_bart_large", 1024, 4096, 16, 12),
+        ("lr_drop_mbart_large", 1024, 4096, 16, 12),
     ],
 )
 def test_architectures(arch: str, width: int, ffn: int, heads: int, layers: int) -> None:
