@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -121,6 +122,8 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path)
     options = parser.parse_args()
+    # A reader who has seen enough, such as head, is no error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     try:
         data = find_data(options.checkpoint, options.data)

@@ -17,6 +17,7 @@ from lrdrop_fairseq.compat import (
     checkpoint_contents,
     checkpoint_use,
     checkpoints,
+    data_files,
     distributed,
     literals,
     options,
@@ -25,6 +26,8 @@ from lrdrop_fairseq.compat import (
     saving,
     schedules,
     sentence_prediction,
+    unknown_models,
+    validation,
     vocabulary,
 )
 
@@ -57,3 +60,8 @@ def apply() -> None:
     run_state.keep_run_state()
     run_state.leave_finished_training_alone()
     saving.hold_save_dir()
+    validation.skip_batches_that_are_not_there()
+    validation.take_the_task_of_the_checkpoint()
+    unknown_models.name_the_architecture()
+    data_files.refuse_cut_data_files()
+    data_files.say_what_is_too_long()
