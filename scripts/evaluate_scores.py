@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from complete_files import say, write_together
+from evaluate_report import report
 from evaluate_text import (
     EvaluationError,
     detokenize,
@@ -120,32 +121,6 @@ def evaluate(
     return hyp, ref, tokenized_scores(hyp, ref, language, original, compound_split)
 
 
-def report(result: dict[str, Any]) -> str:
-    """The scores as text, one metric after the other."""
-    lines = [
-        f"test set    {result['subset']} ({result['prefix']}), {result['sentences']} sentences",
-        f"checkpoint  {result['checkpoint']}",
-        *(f"  made of   {p['path']} ({p['num_updates']} updates)" for p in result["parts"]),
-        f"beam        {result['beam']}",
-        *([f"flags       {result['flags']}"] if result["flags"] else []),
-    ]
-    for entry in result["scores"]:
-        lines += ["", f"{entry['title']}: {entry['value']:.2f}"]
-        lines += [f"  {entry['signature']}", f"  {entry['details']}"]
-    if result["pretokenized"]:
-        lines += [
-            "",
-            "Tokenized BLEU is what multi-bleu.perl computes, on the data's own tokens: compare it",
-            "with papers that use the same tokens, and with nothing else.",
-        ]
-        if not result["original"]:
-            lines += [
-                "The reference of the detokenized scores was detokenized too: it is not the text",
-                "before it was tokenized.",
-            ]
-    return "\n".join(lines)
-
-
 def run_score(options: argparse.Namespace) -> None:
     """Score, write the three files and print the report."""
     prepared = describe(options.data, options.subset)
@@ -169,8 +144,8 @@ def run_score(options: argparse.Namespace) -> None:
         "scores": [asdict(entry) for entry in scores],
     }
     texts = {
-        f"{name}.{options.subset}.{language}": "".join(f"{line}\n" for line in lines)
-        for name, lines in (("hyp", hyp), ("ref", ref))
+        f"hyp.{options.subset}.{language}": "".join(f"{line}\n" for line in hyp),
+        f"ref.{options.subset}.{language}": "".join(f"{line}\n" for line in ref),
     }
     text = json.dumps(result, indent=2, ensure_ascii=False)
     write_together(options.output, {**texts, f"scores.{options.subset}.json": f"{text}\n"})

@@ -59,10 +59,10 @@ def check(flags: Sequence[str], reasons: dict[str, str], what: str) -> None:
     from fairseq import options
 
     command = ["data", "--user-dir", str(PLUGIN), "--task", "translation", *flags]
-    parser = options.get_generation_parser()
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            parser = options.get_generation_parser()
             # Without the defaults, what is left is what was given.
             found = options.parse_args_and_arch(parser, command, suppress_defaults=True)
     except SystemExit as error:  # the last line says why, after two pages of usage
@@ -70,8 +70,8 @@ def check(flags: Sequence[str], reasons: dict[str, str], what: str) -> None:
         raise FlagError(f"fairseq-generate does not take these flags: {reason}") from error
     except KeyError as error:
         raise FlagError(f"fairseq knows no {error}: add its --user-dir") from error
-    except (ImportError, FileNotFoundError) as error:
-        raise FlagError(f"--user-dir cannot be imported: {error}") from error
+    except Exception as error:  # whatever the code there raises
+        raise FlagError(f"--user-dir cannot be imported: {error!r}") from error
     for action in parser._actions:
         if action.dest in reasons and action.dest in found:
             # fairseq keeps its aliases in a set

@@ -129,6 +129,53 @@ def test_a_failed_translation_leaves_no_scores(trained: tuple[Path, Path], tmp_p
     assert [path.name for path in tmp_path.glob("[hrs]*")] == []
 
 
+def test_what_is_too_long_for_the_model_is_said(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """And what is advised works."""
+    data, save_dir = trained
+    command = (data, "--checkpoint", save_dir / "checkpoint_best.pt", "--output", tmp_path)
+    short = ("--", "--max-source-positions", "4", "--max-len-b", "4", "--num-workers", "0")
+    refused = run("evaluate.sh", *command, *short)
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    said = refused.stderr.splitlines()[-1]
+    assert "tokens, more than the (4, 1024) that the model takes. Cut a long source with" in said
+    assert list(tmp_path.iterdir()) == []
+    checked("evaluate.sh", *command, *short, "--truncate-source")
+    scores = json.loads((tmp_path / "scores.test.json").read_text())
+    assert scores["sentences"] == 37 and "--truncate-source" in scores["flags"]
+
+
+def test_two_runs_with_one_output(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Each prints scores of its own translations; what is left is all of one of them.
+
+    And a reader that goes away after the first score is no error.
+    """
+    data, save_dir = trained
+    command = ["bash", "-c", 'set -o pipefail; "$0" "$@" | grep -m1 BLEU', str(SCRIPTS)]
+    command[3] += "/evaluate.sh"
+    command += [str(data), "--checkpoint", str(save_dir / "checkpoint_best.pt")]
+    command += ["--output", str(tmp_path), "--", "--num-workers", "0", "--max-len-b"]
+    pipe: Any = subprocess.PIPE
+    runs = {
+        length: subprocess.Popen(
+            [*command, length], env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True
+        )
+        for length in ("1", "12")
+    }
+    printed = {}
+    for length, process in runs.items():
+        printed[length], said = process.communicate()
+        assert process.returncode == 0 and "error" not in said, said
+    values = {length: float(line.split()[-1]) for length, line in printed.items()}
+    assert values["12"] > 50 > values["1"]
+    names = {"hyp.test.yy", "ref.test.yy", "scores.test.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    scores = json.loads((tmp_path / "scores.test.json").read_text())
+    last = scores["flags"].split()[-1]
+    assert scores["scores"][0]["value"] == pytest.approx(values[last], abs=0.005)
+    longest = max(len(line.split()) for line in (tmp_path / "hyp.test.yy").open())
+    assert (longest == 1) == (last == "1")
+
+
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
     """A data directory of three pairs, as far as scoring looks at it."""
