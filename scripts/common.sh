@@ -34,10 +34,11 @@
 # and for those that generate
 #   check_checkpoint        usage_error unless either `checkpoint` is set, or `save_dir` and `average`
 #   find_checkpoint         sets `checkpoint`, which it makes where an average is wanted
-#   refuse_generation_flags A|B USE WHAT
-#                           usage_error if `extra` has --A, --B (USE is what to give) or a flag that changes
-#                           what is read, which is WHAT
-#   generate_logged P ARG... fairseq-generate with these arguments; what it prints goes to P.log
+#   refuse_generation_flags [--beam] WHAT
+#                           usage_error if `extra` has a flag that changes what is scored, or WHAT the script reads
+#   open_generation OUTPUT SUBSET
+#                           makes OUTPUT, and in it a folder of this process, in `work`, that is gone at its end
+#   generate_logged ARG...  fairseq-generate with these arguments; what it prints goes to $work/log
 # A script that calls what may end in usage_error defines a function `usage` that prints to stdout.
 
 # A user's environment may look elsewhere for folders, hide the modules beside a script, and turn the warnings of
@@ -245,22 +246,37 @@ find_checkpoint() {
     fi
 }
 
-# These would take the generated text apart, or elsewhere, before it is read.
 refuse_generation_flags() {
-    refuse_flags "$1" "FLAG cannot be given after --: use $2"
-    refuse_flags 'remove-bpe|post-process|bpe|tokenizer|quiet|nbest|results-path|replace-unk' \
-        "FLAG cannot be given: this script reads $3"
+    # shellcheck disable=SC2154  # the caller's
+    if ((${#extra[@]} == 0)); then return; fi
+    need_packages fairseq
+    local wrong
+    wrong="$(python "$ROOT/scripts/generation_flags.py" "$@" "${extra[@]}")" || die "the flags after -- cannot be read"
+    if [[ -n "$wrong" ]]; then usage_error "$wrong"; fi
+}
+
+# Several runs may have one output: each works in a folder of its own, and renames what it has made.
+open_generation() {
+    mkdir -p -- "$1"
+    work="$(mktemp -d -- "$1/.generate.$2.XXXXXX")"
+    trap 'rm -rf -- "$work"' EXIT
+    trap 'exit 143' TERM
+    trap 'exit 130' INT
 }
 
 # fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise is of
-# interest only when it fails, and goes to P.err.
+# interest only when it fails. The plugin's refusals are sentences, and the last line.
 generate_logged() {
-    local prefix="$1"
-    shift
-    if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$prefix.err"; fi
-    if ! fairseq-generate "$@" >"$prefix.log" 2>&3; then
-        if [[ -f "$prefix.err" ]]; then tail -n 20 -- "$prefix.err" >&2; fi
-        die "fairseq-generate failed; what it wrote is in $prefix.*"
+    if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$work/err"; fi
+    if fairseq-generate "$@" >"$work/log" 2>&3; then
+        exec 3>&-
+        return
     fi
-    exec 3>&-
+    if [[ -f "$work/err" ]]; then
+        local refused
+        refused="$(tail -n 1 -- "$work/err" | sed -n 's/^lrdrop_fairseq\.compat\.refusals\.Refused: //p')"
+        if [[ -n "$refused" ]]; then die "$refused"; fi
+        tail -n 20 -- "$work/err" >&2
+    fi
+    die "fairseq-generate failed"
 }

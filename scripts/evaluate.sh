@@ -22,7 +22,8 @@ Usage: scripts/evaluate.sh DATA (--checkpoint FILE | --save-dir DIR --average N)
   --output DIR       where the results go (default: FILE without .pt, with .eval):
                        hyp.SUBSET.LANG      one translation a line, in the order of the input
                        ref.SUBSET.LANG      the reference it was scored against
-                       scores.SUBSET.json   scores and signatures, checkpoints, beam
+                       scores.SUBSET.json   scores and signatures, checkpoints, beam, flags
+                     The last of several runs leaves its results there, all of one run.
 
 Sentencepiece data: hypotheses are detokenized; sacreBLEU and chrF against the untouched reference.
 Pretokenized data: hypotheses and reference are joined from BPE into tokens; tokenized BLEU, for comparison
@@ -34,6 +35,8 @@ What follows -- goes to fairseq-generate as it is, for example:
   -- --lenpen 0.6          length penalty
   -- --max-tokens 16000    bigger batches (default 4096 source tokens)
   -- --fp16                half precision on a GPU
+  -- --truncate-source     cut a source that is longer than the model takes
+  -- --user-dir DIR        an architecture of your own
 USAGE
 }
 
@@ -53,9 +56,9 @@ while (($# > 0)); do
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 check_checkpoint
-refuse_generation_flags 'beam|path|gen-subset' '--beam, --checkpoint, --subset' 'one raw translation per sentence'
-
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+refuse_generation_flags --beam 'one raw translation per sentence'
+
 languages="$(python "$ROOT/scripts/evaluate_scores.py" check "$data" "$subset" "${score_flags[@]}")" || exit 1
 read -r source_lang target_lang <<<"$languages"
 need_command fairseq-generate
@@ -63,15 +66,13 @@ need_command fairseq-generate
 find_checkpoint
 
 output="${output:-${checkpoint%.pt}.eval}"
-mkdir -p -- "$output"
-generated="$output/generate.$subset"
+open_generation "$output" "$subset"
 note "translating $subset ($source_lang-$target_lang), beam $beam"
-generate_logged "$generated" "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
+generate_logged "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
     --source-lang "$source_lang" --target-lang "$target_lang" --gen-subset "$subset" \
     --path "$checkpoint" --beam "$beam" --max-tokens 4096 "${extra[@]}"
 
 note "scoring"
-python "$ROOT/scripts/evaluate_scores.py" score "$data" "$subset" --generated "$generated.log" \
-    --checkpoint "$checkpoint" --beam "$beam" --output "$output" "${score_flags[@]}"
-rm -f -- "$generated".{log,err}
+python "$ROOT/scripts/evaluate_scores.py" score "$data" "$subset" --generated "$work/log" \
+    --checkpoint "$checkpoint" --beam "$beam" --flags="${extra[*]}" --output "$output" "${score_flags[@]}"
 note "translations and scores are in $output"

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from complete_files import write
+from complete_files import say, write_together
+from evaluate_report import report
 from evaluate_text import (
     EvaluationError,
     detokenize,
@@ -22,7 +23,7 @@ from evaluate_text import (
     join_bpe,
     split_compounds,
 )
-from prepare_text import TextError, read_lines
+from prepare_text import TextError, normalize_space, read_lines
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
@@ -115,33 +116,9 @@ def evaluate(
     original = None
     if "original" in prepared["subsets"][subset]:
         original = list(read_lines(data / "original" / f"{subset}.{language}"))
-    hyp, ref = [join_bpe(line) for line in pieces], [join_bpe(line) for line in ref]
+    # As prepare.sh reads tokens: of any white space between two, one space is left.
+    hyp, ref = [[join_bpe(normalize_space(line)) for line in lines] for lines in (pieces, ref)]
     return hyp, ref, tokenized_scores(hyp, ref, language, original, compound_split)
-
-
-def report(result: dict[str, Any]) -> str:
-    """The scores as text, one metric after the other."""
-    lines = [
-        f"test set    {result['subset']} ({result['prefix']}), {result['sentences']} sentences",
-        f"checkpoint  {result['checkpoint']}",
-        *(f"  made of   {p['path']} ({p['num_updates']} updates)" for p in result["parts"]),
-        f"beam        {result['beam']}",
-    ]
-    for entry in result["scores"]:
-        lines += ["", f"{entry['title']}: {entry['value']:.2f}"]
-        lines += [f"  {entry['signature']}", f"  {entry['details']}"]
-    if result["pretokenized"]:
-        lines += [
-            "",
-            "Tokenized BLEU is what multi-bleu.perl computes, on the data's own tokens: compare it",
-            "with papers that use the same tokens, and with nothing else.",
-        ]
-        if not result["original"]:
-            lines += [
-                "The reference of the detokenized scores was detokenized too: it is not the text",
-                "before it was tokenized.",
-            ]
-    return "\n".join(lines)
 
 
 def run_score(options: argparse.Namespace) -> None:
@@ -163,14 +140,16 @@ def run_score(options: argparse.Namespace) -> None:
         "checkpoint": str(options.checkpoint),
         "parts": parts(options.checkpoint),
         "beam": options.beam,
+        "flags": options.flags,
         "scores": [asdict(entry) for entry in scores],
     }
-    for name, lines in (("hyp", hyp), ("ref", ref)):
-        text = "".join(f"{line}\n" for line in lines)
-        write(options.output / f"{name}.{options.subset}.{language}", text)
+    texts = {
+        f"hyp.{options.subset}.{language}": "".join(f"{line}\n" for line in hyp),
+        f"ref.{options.subset}.{language}": "".join(f"{line}\n" for line in ref),
+    }
     text = json.dumps(result, indent=2, ensure_ascii=False)
-    write(options.output / f"scores.{options.subset}.json", f"{text}\n")
-    print(report(result))
+    write_together(options.output, {**texts, f"scores.{options.subset}.json": f"{text}\n"})
+    say(report(result))
 
 
 def main() -> int:
@@ -185,6 +164,7 @@ def main() -> int:
             command.add_argument("--generated", type=Path, required=True)
             command.add_argument("--checkpoint", type=Path, required=True)
             command.add_argument("--beam", type=int, required=True)
+            command.add_argument("--flags", required=True)
             command.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     try:

@@ -28,15 +28,16 @@ def hypotheses(generated: Path, count: int) -> list[str]:
             index = int(match[1])
             if index in found or index >= count:
                 raise EvaluationError(
-                    f"{generated}, line {number}: sentence {index} was not expected: "
-                    f"one translation for each of {count} sentences is"
+                    f"line {number} of what fairseq-generate printed: sentence {index} was not "
+                    f"expected: one translation for each of {count} sentences is"
                 )
             found[index] = line[match.end() :].rstrip("\n")
     missing = [index for index in range(count) if index not in found]
     if missing:
         raise EvaluationError(
-            f"{generated}: {len(missing)} of {count} sentences have no translation, the first is "
-            f"line {missing[0] + 1} of the source: was it skipped as too long?"
+            f"{len(missing)} of {count} sentences have no translation, the first is line "
+            f"{missing[0] + 1} of the source: was it skipped as too long? -- --truncate-source "
+            "cuts such sentences"
         )
     return [found[index] for index in range(count)]
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def main() -> int:
     summarize.add_argument("folders", type=Path, nargs="+", help="folders with scores below them")
     summarize.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
+    # A reader who has seen enough, such as head, is no error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         if options.command == "score":
             run_score(options)

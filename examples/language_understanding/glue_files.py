@@ -6,6 +6,7 @@ line ends at a line feed alone.  All but two have a header, and columns are foun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from glue_tasks import GlueError, Task
 COLA_COLUMNS = ("source", "label", "mark", "sentence")  # its train.tsv and dev.tsv have no header
 MSR_TRAIN, MSR_TEST = "msr_paraphrase_train.txt", "msr_paraphrase_test.txt"
 DEV_IDS = ("mrpc_dev_ids.tsv", "dev_ids.tsv")
+IDENTITIES = ("index", "id")  # the column that a file names its rows in, where it has one
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Example:
     """One line of a file."""
 
     line: int
+    identity: str  # what the file calls the row; without a name its number, from 0
     inputs: tuple[str, ...]
     label: str
 
@@ -95,7 +98,8 @@ def read(path: Path, table: Table, dropped: list[int] | None = None) -> Iterator
             f"{path}, line 1: no column '{missing[0]}' in the header; it has {', '.join(names)}"
         )
     places = [names.index(name) for name in wanted]
-    for number, fields in rows:
+    named = next((names.index(name) for name in IDENTITIES if name in names), None)
+    for row, (number, fields) in enumerate(rows):
         if len(fields) < len(names):
             if dropped is None:
                 raise GlueError(
@@ -106,7 +110,9 @@ def read(path: Path, table: Table, dropped: list[int] | None = None) -> Iterator
             continue
         values = [fields[place].strip() for place in places]
         count = len(table.inputs)
-        yield Example(number, tuple(values[:count]), values[count] if table.label else "")
+        identity = str(row) if named is None else fields[named].strip()
+        label = values[count] if table.label else ""
+        yield Example(number, identity, tuple(values[:count]), label)
 
 
 def check_label(task: Task, path: Path, example: Example) -> None:
@@ -118,12 +124,32 @@ def check_label(task: Task, path: Path, example: Example) -> None:
                 f"{', '.join(task.labels)}"
             )
         return
+    low, high = task.limits or (-math.inf, math.inf)
     try:
-        inside = 0 <= float(example.label) <= 5
+        inside = low <= float(example.label) <= high
     except ValueError:
         inside = False
     if not inside:
-        raise GlueError(f"{path}, line {example.line}: score '{example.label}' is not in 0 to 5")
+        raise GlueError(
+            f"{path}, line {example.line}: score '{example.label}' is not in {low:g} to {high:g}"
+        )
+
+
+def check_identities(path: Path, examples: list[Example]) -> None:
+    """GlueError unless each row of a test set, whose predictions go elsewhere, has its own name."""
+    seen: dict[str, int] = {}
+    for example in examples:
+        if not example.identity.isdigit():
+            raise GlueError(
+                f"{path}, line {example.line}: '{example.identity}' in the first of the columns "
+                f"{' or '.join(IDENTITIES)} is no number: the file is damaged"
+            )
+        first = seen.setdefault(example.identity, example.line)
+        if first != example.line:
+            raise GlueError(
+                f"{path}, line {example.line}: row {example.identity} again, after line {first}: "
+                "the file is damaged"
+            )
 
 
 def _dev_ids(folder: Path) -> set[tuple[str, str]]:
@@ -144,7 +170,7 @@ def _read_msr(folder: Path, table: Table) -> Iterator[Example]:
     for example in read(path, numbered):
         first, second, *ids = example.inputs
         if (tuple(ids) in held_out) == (table.subset == "valid"):
-            yield Example(example.line, (first, second), example.label)
+            yield Example(example.line, example.identity, (first, second), example.label)
 
 
 def read_subset(
@@ -163,4 +189,6 @@ def read_subset(
     if table.label:
         for example in examples:
             check_label(task, path, example)
+    else:
+        check_identities(path, examples)
     return path, examples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from fairseq import checkpoint_utils
 from glue_metrics import scores
 from glue_run import BEST, check_prepared, load_plugin, read_record, write
-from glue_tasks import GlueError, Task, read_task
+from glue_tasks import IDS, GlueError, Task, read_task
 
 BATCH = 32  # sentences at once; changes nothing but the time
 HEAD = "sentence_classification_head"
@@ -63,39 +64,67 @@ def predict(checkpoint: Path, data: Path, task: Task, subset: str) -> Prediction
         rows = [dataset[index] for index in range(start, min(start + BATCH, len(dataset)))]
         sample = dataset.collater(rows)
         inputs = {name: value.to(device) for name, value in sample["net_input"].items()}
-        with torch.no_grad():
-            logits, _ = model(**inputs, features_only=True, classification_head_name=HEAD)
-        found.predicted += _answers(task, fairseq_task, logits)
+        found.predicted += _answers(task, fairseq_task, answer(model, **inputs))
         if "target" in sample:
             found.labels = found.labels or []
             found.labels += names(task, fairseq_task, sample["target"].flatten())
     return found
 
 
-def _answers(task: Task, fairseq_task: Any, logits: torch.Tensor) -> list[str]:
-    values = logits.float().cpu()
+def answer(model: Any, **inputs: Any) -> torch.Tensor:
+    """What the model's head gives: batch x classes, in float32 on the CPU.
+
+    GlueError where it is not finite: every such answer would become some label or other.
+    """
+    with torch.no_grad():
+        logits, _ = model(**inputs, features_only=True, classification_head_name=HEAD)
+    logits = logits.float().cpu()
+    if not logits.isfinite().all():
+        raise GlueError("the model's answers are not finite numbers: its parameters are damaged")
+    return logits
+
+
+def _answers(task: Task, fairseq_task: Any, values: torch.Tensor) -> list[str]:
     return names(task, fairseq_task, values[:, 0] if task.regression else values.argmax(dim=1))
 
 
 def names(task: Task, fairseq_task: Any, values: torch.Tensor) -> list[str]:
-    """Classes as their labels; numbers as in the files, which STS-B's are not in training."""
+    """Classes as their labels; numbers as in the files, within the task's limits."""
     if task.regression:
-        # STS-B's scores are 0 to 5; of own numbers the size is not known.
+        # Of own numbers the size is not known.
         form = ".7g" if task.own_text else ".6f"
-        return [format(task.scale * value, form) for value in values.tolist()]
+        low, high = task.limits or (-math.inf, math.inf)
+        return [format(min(max(low, task.scale * x), high), form) for x in values.tolist()]
     dictionary = fairseq_task.label_dictionary
     return [dictionary[index + dictionary.nspecial] for index in values.tolist()]
 
 
-def _columns(found: Predictions, lines: Path) -> dict[str, list[str]]:
-    """The table of predictions: example, prediction, label, line of the user's own file."""
+def _columns(found: Predictions, data: Path, subset: str, task: Task) -> dict[str, list[str]]:
+    """The table of predictions: row, prediction, label, line of the user's own file.
+
+    GlueError where it is not known which rows of the task's file they are of.
+    """
     columns = {"index": [str(i) for i in range(len(found.predicted))]}
     columns["prediction"] = found.predicted
     if found.labels:
         columns["label"] = found.labels
-    if lines.is_file():
-        columns["line"] = lines.read_text(encoding="utf-8").split()
+    path = data / ("lines" if task.own_text else IDS) / f"{subset}.txt"
+    if not path.is_file():
+        raise GlueError(f"{path} does not exist: prepare {data} again, with --force")
+    names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    columns["line" if task.own_text else "index"] = names
+    if len({len(column) for column in columns.values()}) > 1:
+        raise GlueError(f"{path} has not a line for each example: prepare {data} again")
     return columns
+
+
+def _left_out(data: Path, subset: str) -> str:
+    """What to say of lines of the task's file that could not be read, and have no prediction."""
+    described = json.loads((data / "prepare.json").read_text(encoding="utf-8"))["subsets"][subset]
+    if not (broken := described.get("dropped_lines")):
+        return ""
+    lines = ", ".join(map(str, broken[:10])) + (", …" if len(broken) > 10 else "")
+    return f"; none for {len(broken)} broken lines of {described['file']}: {lines}"
 
 
 def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
@@ -112,11 +141,12 @@ def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
     if not (prepared / "input0" / f"{subset}.idx").is_file():
         raise GlueError(f"{prepared} has no subset '{subset}': see its prepare.json")
     found = predict(folder / BEST, prepared, task, subset)
-    columns = _columns(found, prepared / "lines" / f"{subset}.txt")
+    columns = _columns(found, prepared, subset, task)
     rows = "".join("\t".join(row) + "\n" for row in zip(*columns.values(), strict=True))
     write(table, "\t".join(columns) + f"\n{rows}")
     if not found.labels:
-        return f"{folder.name}, {subset}: {len(found.predicted):,} predictions (no labels)"
+        said = f"{folder.name}, {subset}: {len(found.predicted):,} predictions (no labels)"
+        return said + _left_out(prepared, subset)
     values = scores(task, found.predicted, found.labels)
     described = {
         **{key: record[key] for key in ("task", "method", "arch", "model", "seed", "flags")},

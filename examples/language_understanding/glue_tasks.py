@@ -18,6 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 OWN_TEXT = "own text"  # what prepare.json calls it
+IDS = "ids"  # folder of a GLUE data directory: the names of the rows of each subset, one a line
 
 # Own text: learning rate and batch size are among those that BERT's paper (arXiv 1810.04805, A.3)
 # found to work well across tasks; the largest number of epochs, the part of the updates that is
@@ -46,9 +47,14 @@ class Task:
     own_text: bool = False
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """The smallest and the largest number of a regression; None where they are not known."""
+        return (0.0, 5.0) if self.name == "STS-B" else None
+
+    @property
     def scale(self) -> float:
-        """What a number is divided by for the training: STS-B's scores are 0 to 5."""
-        return 5.0 if self.name == "STS-B" else 1.0
+        """What a number is divided by for the training: STS-B's become 0 to 1."""
+        return self.limits[1] if self.limits else 1.0
 
     @property
     def regression(self) -> bool:

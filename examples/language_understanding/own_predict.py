@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from encoders import TextEncoder, saved
 from fairseq.data import data_utils
-from glue_predict import BATCH, HEAD, load, names
+from glue_predict import BATCH, answer, load, names
 from glue_run import RECORD, check_prepared, read_record
 from glue_tasks import OWN_TEXT, GlueError, Task, read_own, read_task
 from own_lines import clean, decoded
@@ -102,10 +103,9 @@ def predict(checkpoint: Path, data: Path, texts: list[Pair], task: Task) -> list
         places = order[start : start + BATCH]
         rows = [lines[place][: config.max_positions] for place in places]
         batch = data_utils.collate_tokens(rows, encoder.dictionary.pad())
-        with torch.no_grad():
-            logits, _ = model(batch.to(device), features_only=True, classification_head_name=HEAD)
-        for place, answer in zip(places, _answers(task, fairseq_task, logits.float().cpu())):
-            answers[place] = answer
+        logits = answer(model, src_tokens=batch.to(device))
+        for place, said in zip(places, _answers(task, fairseq_task, logits)):
+            answers[place] = said
     return answers
 
 
@@ -122,6 +122,8 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path)
     options = parser.parse_args()
+    # A reader who has seen enough, such as head, is no error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     try:
         data = find_data(options.checkpoint, options.data)

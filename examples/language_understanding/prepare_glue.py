@@ -14,7 +14,7 @@ from typing import Any
 from encoders import TextEncoder, gpt2_bpe, imported
 from glue_binarize import DICTIONARY, write_classes, write_inputs, write_numbers
 from glue_files import MSR_TRAIN, TABLES, Example, read_subset
-from glue_tasks import GlueError, Task, read_sizes, read_task
+from glue_tasks import IDS, GlueError, Task, read_sizes, read_task
 
 
 def find_folder(raw: Path, task: Task) -> Path:
@@ -51,6 +51,15 @@ def write_labels(output: Path, task: Task, subsets: dict[str, list[Example]]) ->
         write_classes(output / "label", task.labels, labelled)
 
 
+def write_identities(output: Path, subsets: dict[str, list[Example]]) -> None:
+    """ids/: what the file calls each row, so that a prediction can be told whose it is."""
+    folder = output / IDS
+    folder.mkdir()
+    for subset, examples in subsets.items():
+        text = "".join(f"{example.identity}\n" for example in examples)
+        (folder / f"{subset}.txt").write_text(text, encoding="utf-8", newline="\n")
+
+
 def open_encoder(options: argparse.Namespace) -> TextEncoder:
     """The tokenizer that was asked for."""
     if options.encoder:
@@ -77,6 +86,7 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     if not options.any_size:
         check_sizes(task, {subset: len(examples) for subset, examples in subsets.items()})
     write_labels(options.output, task, subsets)
+    write_identities(options.output, subsets)
     texts = {
         subset: [example.inputs for example in examples] for subset, examples in subsets.items()
     }

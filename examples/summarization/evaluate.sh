@@ -43,9 +43,8 @@ while (($# > 0)); do
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 check_checkpoint
-refuse_generation_flags 'path|gen-subset' '--checkpoint, --subset' 'one raw summary per document'
-
 export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
+refuse_generation_flags 'one raw summary per document'
 need_packages fairseq rouge_score pysbd
 python "$HERE/evaluate_rouge.py" check "$data" "$subset" || exit 1
 
@@ -56,17 +55,15 @@ device_flags=()
 if has_cuda; then device_flags=(--fp16); fi
 
 output="${output:-${checkpoint%.pt}.eval}"
-mkdir -p -- "$output"
-generated="$output/generate.$subset"
+open_generation "$output" "$subset"
 note "summarizing $subset: ${generation[*]} ${device_flags[*]} ${extra[*]}"
-generate_logged "$generated" "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
+generate_logged "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
     --source-lang source --target-lang target --truncate-source --gen-subset "$subset" \
     --path "$checkpoint" --batch-size 32 --required-batch-size-multiple 1 \
     "${generation[@]}" "${device_flags[@]}" "${extra[@]}"
 
 note "scoring"
-python "$HERE/evaluate_rouge.py" score "$data" "$subset" --generated "$generated.log" \
+python "$HERE/evaluate_rouge.py" score "$data" "$subset" --generated "$work/log" \
     --checkpoint "$checkpoint" --output "$output" \
     --generation "${generation[*]} ${device_flags[*]} ${extra[*]}"
-rm -f -- "$generated".{log,err}
 note "summaries and scores are in $output"

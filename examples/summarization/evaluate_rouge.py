@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import rouge
-from complete_files import write
+from complete_files import say, write_together
 from evaluate_text import EvaluationError, hypotheses
 from prepare_text import TextError, normalize_space
 
@@ -108,12 +108,14 @@ def evaluate(options: argparse.Namespace) -> None:
         },
         "words": {"hypothesis": words(sentences), "reference": words(references)},
     }
-    output = options.output
-    write(output / f"hyp.{subset}.target", "".join(f"{line}\n" for line in summaries))
-    write(output / f"ref.{subset}.target", reference_file.read_text(encoding="utf-8"))
+    texts = {
+        f"hyp.{subset}.target": "".join(f"{line}\n" for line in summaries),
+        f"ref.{subset}.target": reference_file.read_text(encoding="utf-8"),
+    }
     text = json.dumps(result, indent=2, ensure_ascii=False)
-    write(output / f"scores.{subset}.json", f"{text}\n")  # last: it says that all is complete
-    print(table(result))
+    # Last: it says that all is complete.
+    write_together(options.output, {**texts, f"scores.{subset}.json": f"{text}\n"})
+    say(table(result))
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from lrdrop_fairseq.compat import (
     data_files,
     distributed,
     generation,
+    lazy_data,
     literals,
     mbart,
     mixed_precision,
@@ -30,6 +31,8 @@ from lrdrop_fairseq.compat import (
     saving,
     schedules,
     sentence_prediction,
+    unknown_models,
+    validation,
     vocabulary,
 )
 
@@ -51,7 +54,7 @@ def apply() -> None:
     refusals.end_with_a_sentence()
     numpy_names.keep_older_numpy_names()
     options.keep_bf16_off_the_tpu()
-    data_files.read_what_was_not_prefetched()
+    lazy_data.read_what_was_not_prefetched()
     batches.keep_last_batch()
     batches.keep_batches_across_resume()
     checkpoints.copy_checkpoints_aside()
@@ -70,3 +73,8 @@ def apply() -> None:
     saving.hold_save_dir()
     mbart.give_the_task_its_args()
     mbart.find_the_names_of_subsets()
+    validation.skip_batches_that_are_not_there()
+    validation.take_the_task_of_the_checkpoint()
+    unknown_models.name_the_architecture()
+    data_files.refuse_cut_data_files()
+    data_files.say_what_is_too_long()

@@ -1,37 +1,109 @@
-"""Repairs of how binarized data is read."""
+"""Repairs of what is said of data that cannot be used."""
 
 from __future__ import annotations
 
 import functools
+import os
+import re
+import struct
 from typing import Any
 
 from fairseq.data import indexed_dataset
+from fairseq.tasks import FairseqTask
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.compat.replace import REPAIRED, replace
 
+_AGAIN = "prepare the data again, or copy them again if they were copied"
+_MAGIC = b"MMIDIDX\x00\x00"
+_HEADER = struct.Struct("<9sQBQ")
+# Of a number, by fairseq's code of its type.
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 8, 7: 8, 8: 2, 9: 4, 10: 8}
+# What fairseq says of an example that is too long.
+_TOO_LONG = re.compile(
+    r"Size of sample #(\d+) is invalid \(=(.*)\) since max_positions=(.*), skip "
+)
 
-def read_what_was_not_prefetched() -> None:
-    """Let a run read data that ``fairseq-preprocess --dataset-impl lazy`` (or ``cached``) wrote.
 
-    Unless told otherwise fairseq reads such files as ``cached``, and takes the first batch
-    before it fills the cache: a KeyError.  Here a sentence outside the cache comes from the file.
+def refuse_cut_data_files() -> None:
+    """Let data that were cut, by a full disk or a broken copy, be refused when they are opened.
 
-    Ends with: a fairseq whose ``IndexedCachedDataset`` does so (none so far).
+    fairseq looks at the end of a file only when it comes to the last sentence, which a training
+    may do after days, or never; a cut index ends in a traceback of NumPy.
+
+    Ends with: a fairseq that compares the size of a data file with its index (none so far).
     """
-    cached = indexed_dataset.IndexedCachedDataset
-    original = cached.__getitem__
+    original = indexed_dataset.make_dataset
     if hasattr(original, REPAIRED):
         return
 
-    @functools.wraps(original, updated=())
-    def __getitem__(self: Any, i: int) -> Any:
-        if i in self.cache_index:
-            return original(self, i)
-        try:
-            return indexed_dataset.IndexedDataset.__getitem__(self, i)
-        finally:
-            if self.data_file:  # closed, as it is after prefetching, so that workers get a copy
-                self.data_file.close()
-                self.data_file = None
+    @functools.wraps(original)
+    def make_dataset(path: str, impl: str, *args: Any, **kwargs: Any) -> Any:
+        if impl == "mmap" and indexed_dataset.MMapIndexedDataset.exists(path):
+            check_whole(path)
+        return original(path, impl, *args, **kwargs)
 
-    replace(cached, __getitem__)
+    replace(indexed_dataset, make_dataset)
+
+
+def check_whole(path: str) -> None:
+    """Raise Refused unless ``path.idx`` is a whole index, and ``path.bin`` has all it speaks of.
+
+    An index is a header (magic, version, type of the numbers, how many sentences), then the length
+    of each sentence, then the place of its first byte in the data.
+    """
+    index, data = f"{path}.idx", f"{path}.bin"
+    with open(index, "rb") as stream:
+        header = stream.read(_HEADER.size)
+        if len(header) < _HEADER.size or not header.startswith(_MAGIC):
+            raise Refused(f"{index}: not an index that fairseq-preprocess writes; {_AGAIN}")
+        _, _, code, count = _HEADER.unpack(header)
+        whole = _HEADER.size + (4 + 8) * count
+        found = os.path.getsize(index)
+        if found < whole:
+            raise Refused(f"{index} was cut: it has {found:,} bytes of {whole:,}; {_AGAIN}")
+        if count == 0 or code not in _BYTES:
+            return
+        stream.seek(_HEADER.size + 4 * (count - 1))
+        (length,) = struct.unpack("<i", stream.read(4))
+        stream.seek(whole - 8)
+        (place,) = struct.unpack("<q", stream.read(8))
+    whole, found = place + length * _BYTES[code], os.path.getsize(data)
+    if found < whole:
+        raise Refused(f"{data} was cut: it has {found:,} bytes of {whole:,}; {_AGAIN}")
+
+
+def say_what_is_too_long() -> None:
+    """Let a sentence that is longer than the model takes be called by its line.
+
+    fairseq advises to skip it, with a flag that leaves it without a translation, so that a test
+    set cannot be scored.
+
+    Ends with: a fairseq that says what else can be done (none so far).
+    """
+    original = FairseqTask.filter_indices_by_size
+    if hasattr(original, REPAIRED):
+        return
+
+    @functools.wraps(original)
+    def filter_indices_by_size(
+        self: Any,
+        indices: Any,
+        dataset: Any,
+        max_positions: Any = None,
+        ignore_invalid_inputs: bool = False,
+    ) -> Any:
+        try:
+            return original(self, indices, dataset, max_positions, ignore_invalid_inputs)
+        except Exception as error:
+            if not (said := _TOO_LONG.match(str(error))):
+                raise
+            index, size, limit = said.groups()
+            size = re.sub(r"np\.\w+\((\d+)\)", r"\1", size)  # as NumPy 2 shows its numbers
+            raise Refused(
+                f"line {int(index) + 1} of the data has {size} tokens, more than the {limit} that "
+                "the model takes. Cut a long source with --truncate-source (after -- of a script); "
+                "or shorten the line in the text, both sides of it, and prepare that again"
+            ) from error
+
+    replace(FairseqTask, filter_indices_by_size)

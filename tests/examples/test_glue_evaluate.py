@@ -9,9 +9,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from fairseq.data import Dictionary
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "language_understanding"
@@ -19,6 +22,7 @@ EXAMPLE = ROOT / "examples" / "language_understanding"
 sys.path.insert(0, str(EXAMPLE))
 glue_metrics: Any = importlib.import_module("glue_metrics")
 glue_plot: Any = importlib.import_module("glue_plot")
+glue_predict: Any = importlib.import_module("glue_predict")
 glue_summary: Any = importlib.import_module("glue_summary")
 glue_tasks: Any = importlib.import_module("glue_tasks")
 
@@ -193,7 +197,6 @@ def test_without_matplotlib_there_is_a_table_still(
 
 def test_mnli_is_scored_on_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scored = []
-    glue_predict: Any = importlib.import_module("glue_predict")
     monkeypatch.setattr(
         glue_predict,
         "evaluate_seed",
@@ -210,6 +213,30 @@ def test_mnli_is_scored_on_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert scored == [(seed, subset) for seed in ("seed2", "seed10") for subset in both]
     monkeypatch.setattr(sys, "argv", ["evaluate.py", "score", "data", str(tmp_path / "seed2")])
     assert glue_evaluate.main() == 1  # no seedN in it
+
+
+@pytest.mark.parametrize("name", glue_tasks.read_tasks())
+def test_predictions_are_in_the_range_of_the_task(name: str) -> None:
+    """Labels of the task, or numbers within its limits, whatever the model gives."""
+    task = glue_tasks.read_task(name)
+    dictionary = Dictionary()
+    for label in task.labels:
+        dictionary.add_symbol(label)
+    fairseq_task = SimpleNamespace(label_dictionary=dictionary)
+
+    def predicted(*logits: list[float]) -> list[str]:
+        values = glue_predict.answer(lambda **_: (torch.tensor(logits), None))
+        found: list[str] = glue_predict._answers(task, fairseq_task, values)
+        return found
+
+    if task.regression:
+        expected = ["0.000000", "0.000000", "2.500000", "5.000000", "5.000000"]
+        assert predicted([-0.2], [-1e-9], [0.5], [1.0], [1.3]) == expected
+    else:
+        rows = (1e9 * torch.eye(task.classes)).tolist()
+        assert predicted(*rows) == list(task.labels)
+    with pytest.raises(glue_tasks.GlueError, match="not finite"):
+        predicted([float("nan")] * task.classes)
 
 
 def environment() -> dict[str, str]:
@@ -242,17 +269,27 @@ def test_small_run_from_corpora_to_table(small_run: Path) -> None:
     assert float(rows[1][6]) > 50  # the plain model has learned
 
 
-def test_small_run_has_the_scores_of_the_log_and_of_the_predictions(small_run: Path) -> None:
+def test_small_run_has_the_scores_of_the_log_and_of_the_predictions(
+    small_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seed = small_run / "checkpoints" / "STS-B" / "plain" / "seed2"
     scored = json.loads((seed / "scores.valid.json").read_text())
     record = json.loads((seed / "finetune.json").read_text())
+    task = glue_tasks.read_task("STS-B")
+    with monkeypatch.context() as patched:  # fairseq scores what the model says, without limits
+        patched.setattr(glue_tasks.Task, "limits", (-1e9, 1e9))
+        patched.setattr(glue_tasks.Task, "scale", 5.0)
+        data = small_run / "data" / "STS-B"
+        found = glue_predict.predict(seed / "checkpoint_best.pt", data, task, "valid")
+    said = glue_metrics.scores(task, found.predicted, found.labels)
     # fairseq rounds to a tenth
-    best = record["best_score"]
-    assert scored["scores"]["pearson_and_spearman"] == pytest.approx(best, abs=0.051)
+    assert said["pearson_and_spearman"] == pytest.approx(record["best_score"], abs=0.051)
     assert scored["num_updates"] == record["best_update"] and scored["examples"] == 200
     table = fields(seed / "predictions.valid.tsv")
     assert table[0] == ["index", "prediction", "label"] and len(table) == 201
     _, predicted, labels = zip(*table[1:])
+    limited = [min(max(0.0, float(number)), 5.0) for number in found.predicted]
+    assert [float(number) for number in predicted] == limited
     raw = [float(row[-1]) for row in fields(small_run / "raw" / "STS-B" / "dev.tsv")[1:]]
     assert [float(label) for label in labels] == pytest.approx(raw)
     assert scores("STS-B", " ".join(predicted), " ".join(labels)) == pytest.approx(scored["scores"])
@@ -272,10 +309,32 @@ def test_small_run_scored_again(
 
     assert score() == 0
     assert "seed1, valid: complete" in capsys.readouterr().out
+    names = small_run / "data" / "STS-B" / "ids" / "test.txt"
+    text = names.read_text()
+    assert text == "".join(f"{number}\n" for number in range(200))
+    names.write_text("".join(f"{number}\n" for number in (*range(3), *range(4, 201))))
+    described = small_run / "data" / "STS-B" / "prepare.json"
+    whole = described.read_text()
+    facts = json.loads(whole)
+    facts["subsets"]["test"]["dropped_lines"] = [5]
+    described.write_text(json.dumps(facts))
     assert score("--subset", "test") == 0
-    assert "200 predictions (no labels)" in capsys.readouterr().out
+    said = "200 predictions (no labels); none for 1 broken lines of test.tsv: 5\n"
+    assert said in capsys.readouterr().out
     seed = folder / "seed2"
-    assert fields(seed / "predictions.test.tsv")[0] == ["index", "prediction"]
+    header, *rows = fields(seed / "predictions.test.tsv")
+    assert (
+        header == ["index", "prediction"] and [row[0] for row in rows] == names.read_text().split()
+    )
+    assert all(0 <= float(row[1]) <= 5 for row in rows)
+    names.write_text(text[2:])
+    assert score("--subset", "test", "--force") == 1
+    assert "test.txt has not a line for each example" in capsys.readouterr().err
+    names.unlink()
+    assert score("--subset", "test", "--force") == 1
+    assert "test.txt does not exist: prepare" in capsys.readouterr().err
+    names.write_text(text)
+    described.write_text(whole)
     assert not (seed / "scores.test.json").exists()
     assert score("--subset", "valid1") == 1
     assert "has no subset 'valid1'" in capsys.readouterr().err

@@ -75,9 +75,12 @@ def header(task: str, subset: str) -> list[str]:
     return [n for n in split if n not in LABEL and n != "label1"] if subset == "test" else split
 
 
-def row(task: str, names: list[str], first: str, second: str, label: int | None) -> str:
+def row(
+    task: str, names: list[str], first: str, second: str, label: int | None, number: int = 7
+) -> str:
     """A line of a file; what is not read is filled with other text."""
     values = {name: f"other {name}" for name in names}
+    values |= dict.fromkeys(("index", "id"), str(number))
     for name, text in zip(SENTENCES[task], (first, second)):
         values[name] = text
     if label is not None:
@@ -97,7 +100,7 @@ def write_task(folder: Path, task: str, end: str = "\n") -> Path:
     (folder / task).mkdir(parents=True)
     for subset, examples in PAIRS.items():
         names = header(task, subset)
-        lines = [row(task, names, *example) for example in examples]
+        lines = [row(task, names, *one, number) for number, one in enumerate(examples, start=70)]
         if task != "CoLA" or subset == "test":
             lines.insert(0, "\t".join(names))
         for name in file_name(task, subset):
@@ -159,6 +162,9 @@ def test_each_layout(task: str, end: str, bpe: Path, tmp_path: Path) -> None:
         assert sentences(data, "input0", subset) == [first for first, _, _ in examples]
         if not single:
             assert sentences(data, "input1", subset) == [second for _, second, _ in examples]
+        names = (data / "ids" / f"{subset}.txt").read_text().split()
+        has_names = {"index", "id"} & set(header(task, subset.rstrip("1")))
+        assert names == [str(i + (70 if has_names else 0)) for i in range(len(examples))]
         if subset.startswith("test"):
             assert not list((data / "label").glob(f"{subset}*"))
         elif task == "STS-B":
@@ -224,6 +230,8 @@ def test_mrpc_from_the_original_corpus(bpe: Path, tmp_path: Path) -> None:
     assert sentences(data, "input0", "train") == [A, C]
     assert sentences(data, "input1", "valid") == [C]
     assert sentences(data, "input0", "test") == [C]
+    rows_of = {path.stem: path.read_text().split() for path in (data / "ids").iterdir()}
+    assert rows_of == {"train": ["0", "2"], "valid": ["1"], "test": ["0"]}
     assert labels(data, "train") == ["1", "1"] and labels(data, "valid") == ["0"]
     (raw / "mrpc_dev_ids.tsv").unlink()
     with pytest.raises(glue_tasks.GlueError, match="not mrpc_dev_ids.tsv"):
@@ -238,6 +246,18 @@ def test_qqp_leaves_broken_lines_out_and_says_so(bpe: Path, tmp_path: Path) -> N
     assert described["subsets"]["train"]["examples"] == 3
 
 
+def test_rows_after_a_broken_line_keep_their_names(bpe: Path, tmp_path: Path) -> None:
+    test = write_task(tmp_path / "raw", "QQP") / "test.tsv"
+    test.write_bytes(test.read_bytes() + f"71\tbroken\n72\t{A}\t{B}\n".encode())
+    described = prepare("QQP", tmp_path / "raw", bpe, tmp_path / "data")
+    assert described["subsets"]["test"]["dropped_lines"] == [3]
+    assert (tmp_path / "data" / "ids" / "test.txt").read_text() == "70\n72\n"
+    with test.open("ab") as stream:
+        stream.write(f"70\t{A}\t{B}\n".encode())
+    with pytest.raises(glue_tasks.GlueError, match="line 5: row 70 again, after line 2"):
+        prepare("QQP", tmp_path / "raw", bpe, tmp_path / "again")
+
+
 BROKEN = [
     ("RTE", "train.tsv", ("sentence2", "sentenceX"), "train.tsv, line 1: no column 'sentence2'"),
     ("RTE", "dev.tsv", ("not_entailment", "maybe"), "dev.tsv, line 2: label 'maybe' is none of"),
@@ -245,6 +265,7 @@ BROKEN = [
     ("STS-B", "dev.tsv", ("3.750", "5.1"), r"dev.tsv, line 2: score '5.1' is not in 0 to 5"),
     ("STS-B", "dev.tsv", ("3.750", "nan"), "score 'nan'"),
     ("STS-B", "dev.tsv", ("3.750", "much"), "score 'much'"),
+    ("SST-2", "test.tsv", ("70\t", "a\t"), "test.tsv, line 2: 'a' in the .* is no number"),
 ]
 
 

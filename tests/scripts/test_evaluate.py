@@ -21,8 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+import complete_files  # noqa: E402
 import evaluate_scores  # noqa: E402
 import evaluate_text  # noqa: E402
+import generation_flags  # noqa: E402
 
 ENVIRONMENT = {"VIRTUAL_ENV": "/", **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
@@ -127,6 +129,53 @@ def test_a_failed_translation_leaves_no_scores(trained: tuple[Path, Path], tmp_p
     assert [path.name for path in tmp_path.glob("[hrs]*")] == []
 
 
+def test_what_is_too_long_for_the_model_is_said(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """And what is advised works."""
+    data, save_dir = trained
+    command = (data, "--checkpoint", save_dir / "checkpoint_best.pt", "--output", tmp_path)
+    short = ("--", "--max-source-positions", "4", "--max-len-b", "4", "--num-workers", "0")
+    refused = run("evaluate.sh", *command, *short)
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    said = refused.stderr.splitlines()[-1]
+    assert "tokens, more than the (4, 1024) that the model takes. Cut a long source with" in said
+    assert list(tmp_path.iterdir()) == []
+    checked("evaluate.sh", *command, *short, "--truncate-source")
+    scores = json.loads((tmp_path / "scores.test.json").read_text())
+    assert scores["sentences"] == 37 and "--truncate-source" in scores["flags"]
+
+
+def test_two_runs_with_one_output(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Each prints scores of its own translations; what is left is all of one of them.
+
+    And a reader that goes away after the first score is no error.
+    """
+    data, save_dir = trained
+    command = ["bash", "-c", 'set -o pipefail; "$0" "$@" | grep -m1 BLEU', str(SCRIPTS)]
+    command[3] += "/evaluate.sh"
+    command += [str(data), "--checkpoint", str(save_dir / "checkpoint_best.pt")]
+    command += ["--output", str(tmp_path), "--", "--num-workers", "0", "--max-len-b"]
+    pipe: Any = subprocess.PIPE
+    runs = {
+        length: subprocess.Popen(
+            [*command, length], env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True
+        )
+        for length in ("1", "12")
+    }
+    printed = {}
+    for length, process in runs.items():
+        printed[length], said = process.communicate()
+        assert process.returncode == 0 and "error" not in said, said
+    values = {length: float(line.split()[-1]) for length, line in printed.items()}
+    assert values["12"] > 50 > values["1"]
+    names = {"hyp.test.yy", "ref.test.yy", "scores.test.json"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    scores = json.loads((tmp_path / "scores.test.json").read_text())
+    last = scores["flags"].split()[-1]
+    assert scores["scores"][0]["value"] == pytest.approx(values[last], abs=0.005)
+    longest = max(len(line.split()) for line in (tmp_path / "hyp.test.yy").open())
+    assert (longest == 1) == (last == "1")
+
+
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
     """A data directory of three pairs, as far as scoring looks at it."""
@@ -151,13 +200,50 @@ def prepared(tmp_path: Path) -> Path:
         (["DATA", "--checkpoint", "c", "--average", "3"], "either --checkpoint or"),
         (["DATA", "--checkpoint", "c", "--beam", "0"], "--beam must be"),
         (["DATA", "--checkpoint", "c", "--", "--beam", "4"], "--beam cannot be given after --"),
-        (["DATA", "--checkpoint", "c", "--", "--remove-bpe"], "--remove-bpe cannot be given"),
     ],
 )
 def test_refuses_bad_arguments(arguments: list[str], message: str) -> None:
     result = run("evaluate.sh", *arguments)
     assert result.returncode == 2
     assert message in result.stderr and "Usage: scripts/evaluate.sh" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--beam=4", "--beam cannot be given after --: use --beam"),
+        ("-s de", "-s/--source-lang cannot be given after --: the text and its languages"),
+        ("--cpu -tde", "-t/--target-lang cannot be given after --: the text"),
+        ("--source-lang=de", "-s/--source-lang cannot be given"),
+        ("--source de", "does not take these flags: unrecognized arguments: --source de"),
+        ("--score-reference", "--score-reference cannot be given after --: the reference would"),
+        ("--prefix-size 1", "--prefix-size cannot be given after --: the reference would"),
+        ("--path x", "--path cannot be given after --: use --checkpoint"),
+        ("--checkpoint-suffix 1", "--checkpoint-suffix cannot be given after --: the model is"),
+        ("--num-shards 2", "--num-shards cannot be given after --: every sentence is scored"),
+        ("--constraints", "--constraints cannot be given"),
+        ("--remove-bpe", "--remove-bpe/--post-process cannot be given after --: this script reads"),
+        ("--nbest 5", "--nbest cannot be given after --: this script reads one raw translation"),
+        ("--no-such", "does not take these flags: unrecognized arguments: --no-such"),
+        ("other-data", "does not take these flags: unrecognized arguments: other-data"),
+        ("--task nothing", "invalid choice: 'nothing'"),
+        ("--user-dir /no/where", "--user-dir cannot be imported"),
+    ],
+)
+def test_flags_are_refused_by_what_they_do(
+    flags: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["x", "--beam", "one raw translation", *flags.split()]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert generation_flags.main() == 0
+    said = capsys.readouterr()
+    assert message in said.out and said.out.count("\n") == 1 and not said.err
+
+
+def test_flags_that_change_the_search_are_taken() -> None:
+    flags = "--lenpen 0.6 --max-len-b 12 --batch-size 3 --truncate-source --fp16 --cpu"
+    generation_flags.check(flags.split(), {**generation_flags.REASONS, **generation_flags.BEAM}, "")
+    generation_flags.check(["--beam", "4"], generation_flags.REASONS, "")  # as for summaries
 
 
 def test_refuses_what_is_not_there(prepared: Path) -> None:
@@ -187,8 +273,8 @@ def test_hypotheses_are_put_in_input_order(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (["H-0\t0\ta", "H-2\t0\tc"], "1 of 3 sentences have no translation, .* line 2"),
-        ([f"H-{i}\t0\ta" for i in (0, 1, 2, 3)], "line 4: sentence 3 was not expected"),
-        ([f"H-{i}\t0\ta" for i in (0, 1, 1, 2)], "line 3: sentence 1 was not expected"),
+        ([f"H-{i}\t0\ta" for i in (0, 1, 2, 3)], "line 4 of what .*: sentence 3 was not expected"),
+        ([f"H-{i}\t0\ta" for i in (0, 1, 1, 2)], "line 3 of what .*: sentence 1 was not expected"),
     ],
 )
 def test_every_sentence_once(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -220,6 +306,17 @@ def test_pretokenized_scores(prepared: Path) -> None:
     assert scores[0].value == pytest.approx(100 * (8 / 9 * 5 / 7 * 3 / 5 * 2 / 3) ** 0.25)
     assert "tok:none" in scores[0].signature
     assert evaluate_text.detokenize(hyp, "en") == ["a blue car.", "", "it's my house."]
+
+
+@pytest.mark.parametrize("space", ["  ", "\u00a0", " \u2028", "\t"])
+def test_pieces_are_joined_across_any_white_space(prepared: Path, space: str) -> None:
+    """prepare.sh makes one space of it, so that it stands in no piece that a model sees."""
+    text = (prepared / "raw" / "test.en").read_text()
+    (prepared / "raw" / "test.en").write_text(text.replace("@@ ", f"@@{space}"), encoding="utf-8")
+    lines = ["H-2\t0\tit 's my house .", "H-1\t0\t", "H-0\t0\ta r@@ ed c@@ ar ."]
+    _, ref, scores = evaluate_scores.evaluate(prepared, "test", write_generated(prepared, lines))
+    assert ref == ["a red car .", "", "it 's my house ."]
+    assert scores[0].value == pytest.approx(100)
 
 
 @pytest.mark.parametrize(
@@ -303,3 +400,38 @@ def test_sentencepiece_scores_are_of_plain_text(prepared: Path) -> None:
     assert [score.title for score in scores] == ["sacreBLEU", "chrF"]
     assert [score.value for score in scores] == [pytest.approx(100), pytest.approx(100)]
     assert "case:mixed" in scores[0].signature and "tok:13a" in scores[0].signature
+
+
+def test_files_that_belong_together_are_of_one_process(tmp_path: Path) -> None:
+    """Eight writers, in each of whose files stands the writer's number."""
+    names = [f"file{number}" for number in range(8)]
+
+    def texts(writer: int) -> dict[str, str]:
+        return dict.fromkeys(names, f"{writer}\n" * 1000)
+
+    children = []
+    for writer in range(8):
+        child = os.fork()
+        if child == 0:
+            for _ in range(10):
+                complete_files.write_together(tmp_path, texts(writer))
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 8
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    found = {name: (tmp_path / name).read_text() for name in names}
+    assert found in [texts(writer) for writer in range(8)]
+
+
+def test_a_reader_who_has_seen_enough_is_no_error() -> None:
+    """As in ``evaluate.sh ... | grep -m1 BLEU``: the results are there, and nothing is said."""
+    child = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import complete_files, time\n"
+        "sys.stdin.read(); complete_files.say('BLEU ' * 100_000); print('more')"
+    )
+    command = [sys.executable, "-c", child, str(SCRIPTS)]
+    pipe: Any = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == "" and process.wait() == 0
