@@ -129,7 +129,7 @@ def test_what_cannot_be_measured_is_said(
     for language in ("de", "en"):
         with (tmp_path / "data" / f"dict.{language}.txt").open("a") as words:
             words.write("another 1\n")
-    assert "size mismatch" in error(tmp_path / "data", toy_run.checkpoint)
+    assert "trained with another dictionary" in error(tmp_path / "data", toy_run.checkpoint)
 
 
 def test_names_are_short_and_tell_checkpoints_apart() -> None:
