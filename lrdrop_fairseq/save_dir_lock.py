@@ -24,6 +24,9 @@ NAME = ".lock"
 # whichever file object, so these stay open to the end.
 _held: dict[Path, TextIO] = {}
 
+# In the environment, of whoever the holder starts: who that is, as it stands in the lock file.
+HOLDER = "LRDROP_SAVE_DIR_HOLDER"
+
 
 class SaveDirInUseError(RuntimeError):
     """Another training runs in the folder: which, and what to do about it."""
@@ -32,8 +35,8 @@ class SaveDirInUseError(RuntimeError):
 def hold(folder: Path) -> None:
     """Let no other process train in ``folder`` until this one, or what it becomes by exec, ends.
 
-    Whoever the holder has started (fairseq's process for the first GPU) may train there too.  Where
-    the file system has no locks this warns and holds nothing.
+    Whoever the holder starts (fairseq's process for the first GPU) may train there too.  Where the
+    file system has no locks this warns and holds nothing.
 
     Raises:
         SaveDirInUseError: another process holds the folder.
@@ -57,19 +60,17 @@ def hold(folder: Path) -> None:
                 folder,
                 error.strerror,
             )
-        elif holder != _name(os.getppid()):
+        elif holder != os.environ.get(HOLDER):
             raise SaveDirInUseError(
                 f"{folder}: another training is running there{holder and f' ({holder})'}: wait "
-                "until it has ended, end it, or give another --save-dir"
+                "until it has ended, end it, or give another --save-dir (if its machine has "
+                f"crashed, delete {path})"
             ) from None
         return
     _held[path] = file
     os.set_inheritable(file.fileno(), True)  # for an exec
-    with contextlib.suppress(OSError):  # a full disk: the name is for the message alone
+    os.environ[HOLDER] = f"process {os.getpid()} on {socket.gethostname()}"
+    with contextlib.suppress(OSError):  # a full disk
         file.truncate(0)
-        file.write(_name(os.getpid()))
+        file.write(os.environ[HOLDER])
         file.flush()
-
-
-def _name(process: int) -> str:
-    return f"process {process} on {socket.gethostname()}"

@@ -70,12 +70,17 @@ def terms(flags: str) -> dict[str, str]:
 
 
 def same(one: object, other: object) -> bool:
-    """Whether two values of a record mean the same: 2 is 2.0."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    """Whether two values of a record mean the same."""
+    if isinstance(one, dict) and isinstance(other, dict):  # the flags of the terms
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    return one == other
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether two words of a command line mean the same: 2 is 2.0."""
     try:
-        return float(one) == float(other)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        return float(one) == float(other)
+    except ValueError:
         return one == other
 
 

@@ -38,7 +38,9 @@ def held(folder: Path) -> Iterator[int]:
     reading, writing = os.pipe()
     command = [sys.executable, "-c", HOLDER, save_dir_lock.__file__, str(folder)]
     actions = [(os.POSIX_SPAWN_DUP2, writing, 1)]
-    process = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
+    # Really a process of its own, and not a fork of the tests' server.
+    environment = {k: v for k, v in os.environ.items() if k != "LRDROP_TEST_SERVER"}
+    process = os.posix_spawn(sys.executable, command, environment, file_actions=actions)
     os.close(writing)
     with os.fdopen(reading) as lines:
         assert lines.readline() == "holding\n"
@@ -58,16 +60,17 @@ def test_a_held_folder_is_refused_until_its_holder_dies(tmp_path: Path) -> None:
     save_dir_lock.hold(folder)
     save_dir_lock.hold(folder)  # twice in one process: it has it already
     assert (folder / ".lock").read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+    assert os.environ[save_dir_lock.HOLDER] == (folder / ".lock").read_text()
 
 
 def test_a_process_that_the_holder_started_may_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """fairseq starts one for each GPU."""
-    with held(tmp_path) as process:
-        monkeypatch.setattr(os, "getppid", lambda: process)
+    with held(tmp_path):
+        monkeypatch.setenv(save_dir_lock.HOLDER, (tmp_path / ".lock").read_text())
         save_dir_lock.hold(tmp_path)
-        monkeypatch.undo()
+        monkeypatch.delenv(save_dir_lock.HOLDER)
         with pytest.raises(save_dir_lock.SaveDirInUseError):
             save_dir_lock.hold(tmp_path)
 

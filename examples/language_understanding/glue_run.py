@@ -120,7 +120,7 @@ def same(key: str, one: Any, other: Any) -> bool:
     if key != "flags" or not isinstance(one, str):
         return bool(one == other)
     words = [re.split(r"[=\s]+", flags.strip()) for flags in (one, other)]
-    return len(words[0]) == len(words[1]) and all(map(train_record.same, *words))
+    return len(words[0]) == len(words[1]) and all(map(train_record.alike, *words))
 
 
 def load_plugin() -> None:

@@ -14,6 +14,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.trainer import Trainer
 
 from lrdrop_fairseq import save_dir_lock
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.compat.replace import REPAIRED, replace
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,10 @@ def hold_save_dir() -> None:
     def load_checkpoint(cfg: Any, trainer: Any, **passthrough_args: Any) -> Any:
         writes = isinstance(trainer, Trainer) and not cfg.no_save
         if writes and distributed_utils.is_master(trainer.cfg.distributed_training):
-            save_dir_lock.hold(Path(cfg.save_dir))
+            try:
+                save_dir_lock.hold(Path(cfg.save_dir))
+            except save_dir_lock.SaveDirInUseError as error:
+                raise Refused(str(error)) from error
         return original(cfg, trainer, **passthrough_args)
 
     replace(checkpoint_utils, load_checkpoint, HOLDS_SAVE_DIR)

@@ -13,6 +13,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from fairseq.models import distributed_fairseq_model
 from fairseq.optim import fp16_optimizer
+from fairseq.optim.lr_scheduler.reduce_lr_on_plateau import ReduceLROnPlateauLRSchedule
 from fairseq.search import DiverseBeamSearch
 from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
@@ -43,6 +44,10 @@ def test_a_second_apply_changes_nothing() -> None:
             fp16_optimizer._FP16OptimizerMixin.state_dict,
             DiverseBeamSearch.step,
             utils.replace_unk,
+            Trainer.save_checkpoint,
+            checkpoint_utils.load_checkpoint,
+            checkpoint_utils._torch_persistent_save,
+            ReduceLROnPlateauLRSchedule.state_dict,
             set(torch.serialization.get_safe_globals()),
         ]
 

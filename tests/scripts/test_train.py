@@ -240,6 +240,7 @@ def test_exit_status_is_that_of_fairseq(
 def test_a_signal_reaches_fairseq(environment: dict[str, str], tmp_path: Path, data: Path) -> None:
     """The script turns into fairseq-train, so that killing it leaves no training behind."""
     environment["THEN"] = "sleep 60"
+    environment.pop("LRDROP_TEST_SERVER", None)
     command = [SCRIPT, data, "--method", "plain", "--preset", "multi30k", "--save-dir", tmp_path]
     with subprocess.Popen(
         list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -338,6 +339,7 @@ def test_two_at_once(environment: dict[str, str], tmp_path: Path, data: Path) ->
     command = (data, "--method", "plain", "--preset", "multi30k", "--save-dir", save_dir)
     first = [str(SCRIPT), *map(str, command)]
     sleeping = {**environment, "THEN": "sleep 60"}
+    sleeping.pop("LRDROP_TEST_SERVER", None)  # one process from the script to the training
     with subprocess.Popen(
         first, env=sleeping, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
