@@ -70,7 +70,7 @@ def check_parameters(options: Mapping[str, Any], parameters: Mapping[str, Any]) 
     if not parameters:
         raise ModelError("holds no parameters")
     for name, value in parameters.items():
-        if not torch.isfinite(value).all():
+        if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
             raise ModelError(f"parameter {name} holds values that are not finite")
     arguments = argparse.Namespace(**copy.deepcopy(dict(options)))
     arguments.load_checkpoint_heads = True  # those that the task would add
