@@ -25,21 +25,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from lrdrop_fairseq import vocabulary
+from lrdrop_fairseq import checkpoint_model, vocabulary
+from lrdrop_fairseq.running_average import AveragingError, RunningAverage
 
 logger = logging.getLogger(__name__)
-
-State = dict[str, Tensor]
 
 # checkpoint<epoch>.pt is written after an epoch, checkpoint_<epoch>_<updates>.pt within one.
 _EPOCH_NAME = re.compile(r"checkpoint(\d+)\.pt")
 _UPDATE_NAME = re.compile(r"checkpoint_\d+_(\d+)\.pt")
-
-
-class AveragingError(Exception):
-    """The checkpoints cannot be averaged; the message says which and why."""
 
 
 def last_checkpoints(save_dir: Path, count: int) -> list[Path]:
@@ -74,66 +68,6 @@ def _numbered(save_dir: Path, name: re.Pattern[str]) -> list[Path]:
     return [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
 
 
-class RunningAverage:
-    """The sum of the floating-point entries of state dicts that are added one at a time."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._first = ""  # the name under which the first state dict was added, for messages
-        self._expected: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
-        self._sums: State = {}
-
-    def add(self, name: str, state: State) -> None:
-        """Add a state dict; ``name`` says in messages where it came from.
-
-        Raises AveragingError when its names, shapes or dtypes are not those of the first one, or
-        a value is not finite.
-        """
-        found = {key: (value.dtype, tuple(value.shape)) for key, value in state.items()}
-        if self.count == 0:
-            self._first, self._expected = name, found
-        elif found != self._expected:
-            raise AveragingError(
-                f"{name} and {self._first} are not checkpoints of one model: "
-                f"{_difference(found, self._expected)}"
-            )
-        for key, value in state.items():
-            if not value.is_floating_point():
-                continue
-            if not torch.isfinite(value).all():
-                raise AveragingError(f"{name}: parameter {key} holds values that are not finite")
-            if key in self._sums:
-                self._sums[key] += value
-            else:
-                self._sums[key] = value.to(torch.float64, copy=True)
-        self.count += 1
-
-    def average(self, newest: State) -> State:
-        """The average in the dtypes of ``newest``, which also gives what is not floating-point.
-
-        Parameters that share memory in ``newest`` (tied embeddings) share it in the result.
-        """
-        averages = {
-            key: (self._sums[key] / self.count).to(value.dtype) if key in self._sums else value
-            for key, value in newest.items()
-        }
-        owners: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
-        for key, value in newest.items():
-            owner = owners.setdefault((value.data_ptr(), value.shape, value.stride()), key)
-            if torch.equal(averages[owner], averages[key]):
-                averages[key] = averages[owner]
-        return averages
-
-
-def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """The first parameter that one has and the other has not, or has otherwise."""
-    only = sorted(found.keys() ^ expected.keys())
-    if only:
-        return f"only one of them has {only[0]} (and {len(only) - 1} more differ)"
-    key = next(key for key in found if found[key] != expected[key])
-    return f"parameter {key} is {found[key]} in the first and {expected[key]} in the second"
-
-
 def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     """The fairseq checkpoint (a dict) that holds the average of the checkpoints in ``paths``.
 
@@ -148,10 +82,13 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     averaged: list[dict[str, Any]] = []
     newest: dict[str, Any] = {}
     dictionaries: dict[Path, dict[str, str]] = {}
+    models: dict[Path, dict[str, Any]] = {}
     for path in paths:
         checkpoint = _load(path)
         dictionaries[path] = vocabulary.saved(checkpoint.get("extra_state"))
         _check_dictionaries(dictionaries)
+        models[path] = _model(path, checkpoint)
+        _check_models(models)
         running.add(str(path), checkpoint["model"])
         updates = _updates(checkpoint)
         if all(updates >= part["num_updates"] for part in averaged):
@@ -167,6 +104,26 @@ def average_checkpoints(paths: Sequence[Path]) -> dict[str, Any]:
     }
     result["averaged_from"] = sorted(averaged, key=lambda part: part["num_updates"])
     return result
+
+
+def _model(path: Path, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What the checkpoint says of its model.  AveragingError where it names none that is known."""
+    options = (checkpoint.get("cfg") or {}).get("model") or {}
+    try:
+        return checkpoint_model.describe(options if isinstance(options, dict) else vars(options))
+    except checkpoint_model.ModelError as error:
+        raise AveragingError(f"{path}: {error}") from error
+
+
+def _check_models(found: dict[Path, dict[str, Any]]) -> None:
+    """AveragingError where the newest entry is of another model than the first one."""
+    (first, expected), *_, (last, model) = [*found.items()] * 2
+    for key, value in expected.items():
+        if model[key] != value:
+            raise AveragingError(
+                f"{first} and {last} are not checkpoints of one model: {key} is {value!r} in the "
+                f"first and {model[key]!r} in the second"
+            )
 
 
 def _check_dictionaries(found: dict[Path, dict[str, str]]) -> None:
@@ -244,14 +201,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     source.add_argument("--save-dir", type=Path, metavar="DIR", help="the newest of this run")
     parser.add_argument("--last", type=int, metavar="N", help="how many, with --save-dir")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--user-dir", metavar="DIR", help="of an architecture of your own")
     options = parser.parse_args(arguments)
     if (options.save_dir is None) != (options.last is None):
         parser.error("--save-dir and --last N go together")
     try:
+        if options.user_dir:
+            checkpoint_model.import_user_dir(options.user_dir)
         paths = options.inputs or last_checkpoints(options.save_dir, options.last)
         checkpoint = average_checkpoints(paths)
         save(checkpoint, options.output)
-    except (AveragingError, OSError) as error:
+    except (AveragingError, checkpoint_model.ModelError, OSError) as error:
         print(f"average_checkpoints: error: {error}", file=sys.stderr)
         return 1
     print(f"averaged {len(paths)} checkpoints into {options.output}:")

@@ -30,6 +30,7 @@ import numpy as np
 from torch import Tensor
 
 from lrdrop_fairseq.average_checkpoints import save
+from lrdrop_fairseq.checkpoint_model import ModelError, check_parameters, import_user_dir
 from lrdrop_fairseq.compat import checkpoint_contents
 from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.export_options import (
@@ -57,7 +58,8 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
 
     Raises:
         ExportError: it is no checkpoint of fairseq, there is nothing of LR-Drop in it, its
-            architecture is unknown, or it holds objects that plain fairseq could not load.
+            architecture is unknown, its parameters are not those of the architecture, or it holds
+            objects that plain fairseq could not load.
     """
     options = flat_options(checkpoint)
     changed = [replace_architecture(options), replace_criterion(options), replace_task(options)]
@@ -67,6 +69,10 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
             "ones: this is an ordinary checkpoint already"
         )
     options["user_dir"] = None
+    try:
+        check_parameters(options, checkpoint["model"])
+    except ModelError as error:
+        raise ExportError(str(error)) from error
     result = {key: value for key, value in checkpoint.items() if key not in ("args", "cfg")}
     extra = result["extra_state"] = dict(checkpoint["extra_state"])
     if drop_optimizer:
@@ -146,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--drop-optimizer goes with OUT: --huggingface keeps no optimizer anyway")
     try:
         if options.user_dir:
-            _import(options.user_dir)
+            import_user_dir(options.user_dir)
         if options.huggingface:
             from lrdrop_fairseq.export_huggingface.command import run
 
@@ -157,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"export: error: {error}; pip install 'lrdrop-fairseq[huggingface]' installs what "
               "--huggingface needs", file=sys.stderr)  # fmt: skip
         return 1
-    except (ExportError, OSError) as error:
+    except (ExportError, ModelError, OSError) as error:
         print(f"export: error: {error}", file=sys.stderr)
         return 1
     return 0
@@ -207,15 +213,6 @@ def _ordinary(options: argparse.Namespace) -> str:
               f"--layer-norm-epsilon {epsilon}, but plain fairseq computes with "
               f"{FAIRSEQ_EPSILON}; --huggingface keeps it", file=sys.stderr)  # fmt: skip
     return f"exported {source} to {out}: {parent['arch']}, {parent['criterion']}"
-
-
-def _import(user_dir: str) -> None:
-    from fairseq.utils import import_user_module
-
-    try:
-        import_user_module(argparse.Namespace(user_dir=user_dir))
-    except (ImportError, FileNotFoundError) as error:
-        raise ExportError(f"--user-dir {user_dir}: cannot be imported ({error})") from error
 
 
 if __name__ == "__main__":

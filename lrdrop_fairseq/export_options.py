@@ -117,7 +117,7 @@ def replace_criterion(options: dict[str, Any]) -> bool:
 def replace_task(options: dict[str, Any]) -> bool:
     """The same for the task, whose own options go too; an unknown one is left as it is."""
     name = options.get("task")
-    if name not in TASK_REGISTRY or not _is_ours(TASK_REGISTRY[name]):
+    if name is None or name not in TASK_REGISTRY or not _is_ours(TASK_REGISTRY[name]):
         return False
     options["task"] = _parent(TASK_REGISTRY[name], TASK_REGISTRY)
     options.pop("batch_by_length", None)

@@ -239,8 +239,15 @@ find_checkpoint() {
     if [[ -n "$average" ]]; then
         checkpoint="$save_dir/averaged_last$average.pt"
         note "averaging the last $average checkpoints of $save_dir"
+        local user_dir=() place
+        for place in "${!extra[@]}"; do
+            case "${extra[place]}" in
+                --user-dir) user_dir=(--user-dir "${extra[place + 1]:-}") ;;
+                --user-dir=*) user_dir=("${extra[place]}") ;;
+            esac
+        done
         python -m lrdrop_fairseq.average_checkpoints --save-dir "$save_dir" --last "$average" \
-            --output "$checkpoint"
+            "${user_dir[@]}" --output "$checkpoint"
     elif [[ ! -f "$checkpoint" ]]; then
         die "$checkpoint: no such checkpoint"
     fi

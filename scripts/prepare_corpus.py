@@ -19,12 +19,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import prepare_subwords
 import prepare_vocabulary
+from prepare_copies import copy_checked, copy_originals, open_texts
 from prepare_subwords import Segmenter
-from prepare_text import TextError, find_text, normalize_space, read_lines, read_pairs
+from prepare_text import TextError, normalize_space, read_lines
 
 # fairseq's default --max-source-positions and --max-target-positions is 1024, end of sentence
 # included. A longer pair stops fairseq-train, so training pairs are cut off there, not earlier.
@@ -34,48 +34,6 @@ BATCH_LINES = 10_000
 
 def note(message: str) -> None:
     print(f"prepare.sh: {message}", file=sys.stderr, flush=True)
-
-
-def open_texts(folder: Path, name: str, langs: tuple[str, str], stack: ExitStack) -> list[TextIO]:
-    """Two files open for writing, ``folder/NAME.LANG``, closed by `stack`."""
-    return [
-        stack.enter_context((folder / f"{name}.{lang}").open("w", encoding="utf-8", newline="\n"))
-        for lang in langs
-    ]
-
-
-def copy_checked(prefix: str, langs: tuple[str, str], folder: Path, name: str) -> int:
-    """Copies every line of a text's two sides to ``folder/NAME.LANG``; returns the pairs."""
-    count = 0
-    with ExitStack() as stack:
-        outputs = open_texts(folder, name, langs, stack)
-        for pair in read_pairs(find_text(prefix, langs[0]), find_text(prefix, langs[1])):
-            count += 1
-            for output, line in zip(outputs, pair, strict=True):
-                output.write(f"{line}\n")
-    return count
-
-
-def copy_originals(
-    prefixes: list[str],
-    langs: tuple[str, str],
-    folder: Path,
-    subsets: dict[str, dict[str, object]],
-) -> None:
-    """Copies the untokenized test sets and adds their names to `subsets`.
-
-    Raises TextError when one has not as many lines as its tokenized twin.
-    """
-    folder.mkdir()
-    for index, prefix in enumerate(prefixes):
-        subset = subsets[f"test{index or ''}"]
-        pairs = copy_checked(prefix, langs, folder, f"test{index or ''}")
-        if pairs != subset["pairs"]:
-            raise TextError(
-                f"--original {prefix} has {pairs} lines, but the test set that it is the original "
-                f"of, {subset['prefix']}, has {subset['pairs']}"
-            )
-        subset["original"] = Path(prefix).name
 
 
 def segmented(path: Path, segment: Segmenter) -> Iterator[list[str]]:
@@ -145,12 +103,12 @@ def prepare(args: argparse.Namespace) -> dict[str, object]:
     subsets: dict[str, dict[str, object]] = {}
     for name, prefix in evaluation.items():
         note(f"checking {name}: {prefix}")
-        pairs = copy_checked(prefix, langs, raw, name)
+        pairs = copy_checked(prefix, langs, raw, name, args.pretokenized)
         subsets[name] = {"prefix": Path(prefix).name, "pairs": pairs}
     if args.original:
         copy_originals(args.original.split(","), langs, args.output / "original", subsets)
     note(f"checking train: {args.train}")
-    pairs_read = copy_checked(args.train, langs, work, "train.raw")
+    pairs_read = copy_checked(args.train, langs, work, "train.raw", args.pretokenized)
     train_raw = [work / f"train.raw.{lang}" for lang in langs]
     warn_of_marks(train_raw, args.pretokenized, bool(args.vocabulary_of))
 

@@ -17,6 +17,9 @@ from pathlib import Path
 BYTE_ORDER_MARK = "\ufeff"
 GZIP_MAGIC = b"\x1f\x8b"
 
+# What fairseq's dictionary has for the ends of a sentence and for padding, whoever writes it.
+CONTROL_SYMBOLS = frozenset({"<s>", "<pad>", "</s>"})
+
 
 class TextError(Exception):
     """A text cannot be used; the message says which file and line, why, and what to do."""
@@ -134,3 +137,16 @@ def normalize_space(line: str) -> str:
     them may end up within a token.
     """
     return " ".join(line.split())
+
+
+def check_tokens(path: Path, number: int, line: str) -> None:
+    """TextError where a token of a line is what fairseq takes for a control symbol.
+
+    A model would see padding, or the end of a sentence, in the middle of it.
+    """
+    found = CONTROL_SYMBOLS.intersection(line.split())
+    if found:
+        raise TextError(
+            f"{path}, line {number}: the token {min(found)} would be a control symbol of fairseq: "
+            "write it otherwise (&lt;pad&gt;), or leave the line out on both sides"
+        )

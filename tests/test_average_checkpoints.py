@@ -91,6 +91,9 @@ def test_parameters_tied_in_the_newest_only_keep_their_own_averages() -> None:
         ({"w": torch.ones(3)}, r"parameter w .*\(3,\).*\(2,\)"),
         ({"w": torch.ones(2, dtype=torch.float64)}, "parameter w .*float64"),
         ({"w": torch.tensor([1.0, float("nan")])}, "state 1: parameter w .* not finite"),
+        ({"w": torch.tensor([1.0, complex("nan")])}, "state 1: parameter w .* not finite"),
+        ({}, "state 1 holds no parameters"),
+        ({"w": {"a": torch.ones(2)}}, "state 1: w is a dict: only tensors can be averaged"),
     ],
 )
 def test_refuses_states_that_do_not_belong_together(
@@ -151,6 +154,45 @@ def test_dictionaries_of_all_parts_are_the_same(
         with pytest.raises(AveragingError, match="different dictionaries") as refused:
             average_checkpoints(parts_of_two)
         assert str(first) in str(refused.value) and str(other) in str(refused.value)
+
+
+def changed(path: Path, **entries: Any) -> Path:
+    """Another file like this one, with other entries."""
+    other = path.with_name(f"{len(list(path.parent.iterdir()))}.pt")
+    torch.save({**torch.load(path), **entries}, other)
+    return other
+
+
+def test_refuses_checkpoints_whose_model_is_not_known_or_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write_checkpoint(tmp_path / "a.pt", 1, {"w": torch.ones(1)})
+    with pytest.raises(AveragingError, match="holds no parameters"):
+        average_checkpoints([changed(good, model={})])
+    for cfg in (None, {"model": {}}):
+        with pytest.raises(AveragingError, match="does not say what was trained"):
+            average_checkpoints([changed(good, cfg=cfg)])
+    lost = changed(good, cfg={"model": {"_name": "average_test_only_here"}})
+    message = "'average_test_only_here' is unknown: pass the --user-dir"
+    with pytest.raises(AveragingError, match=message):
+        average_checkpoints([good, lost])
+    heads = changed(good, cfg={"model": {"_name": "transformer", "encoder_attention_heads": 2}})
+    other = changed(good, cfg={"model": {"_name": "transformer_iwslt_de_en"}})
+    for path, key in ((heads, "encoder_attention_heads is None"), (other, "architecture is 'tr")):
+        with pytest.raises(AveragingError, match=f"not checkpoints of one model: {key}"):
+            average_checkpoints([good, path])
+
+    own = tmp_path / "average_test_plugin"
+    own.mkdir()
+    (own / "__init__.py").write_text(
+        "from fairseq.models import register_model\n"
+        "from fairseq.models.transformer import TransformerModel\n"
+        "register_model('average_test_only_here')(type('Own', (TransformerModel,), {}))\n"
+    )
+    command = ["--inputs", str(lost), "--output", str(tmp_path / "out.pt"), "--user-dir"]
+    assert main([*command, str(tmp_path / "nowhere")]) == 1
+    assert "nowhere: cannot be imported" in capsys.readouterr().err
+    assert main([*command, str(own)]) == 0
 
 
 def test_last_are_the_newest_epochs_by_number(tmp_path: Path) -> None:

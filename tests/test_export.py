@@ -27,6 +27,7 @@ from fairseq.models.transformer import (
     TransformerModelBase,
 )
 
+from lrdrop_fairseq import export as exporting
 from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
     LRDropLabelSmoothedCrossEntropyConfig,
     LRDropLabelSmoothedCrossEntropyCriterion,
@@ -146,6 +147,12 @@ def restored(result: dict[str, Any]) -> Any:
     return convert_namespace_to_omegaconf(argparse.Namespace(**vars(result["args"])))
 
 
+@pytest.fixture
+def any_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For checkpoints of which the options alone matter."""
+    monkeypatch.setattr(exporting, "check_parameters", lambda options, parameters: None)
+
+
 SIZES = (
     "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_layers", "encoder_attention_heads",
     "decoder_layers", "decoder_attention_heads", "decoder_embed_dim", "max_source_positions",
@@ -168,7 +175,7 @@ SIZES = (
         ("lr_drop_roberta_large", "roberta_large"),
     ],
 )
-def test_architectures(arch: str, parent: str) -> None:
+def test_architectures(arch: str, parent: str, any_parameters: None) -> None:
     """The parent has the same sizes, even where its own architecture has others."""
     options = argparse.Namespace(arch=arch, criterion="lr_drop_sentence_prediction", task=None)
     checkpoint = {"model": {}, "args": options, "extra_state": {}}
@@ -207,7 +214,7 @@ def test_sentence_model(tmp_path: Path) -> None:
         assert torch.equal(parent.eval()(**net_input, classification_head_name=head)[0], expected)
 
 
-def test_the_task_with_batches_by_length_becomes_fairseqs(tmp_path: Path) -> None:
+def test_the_task_with_batches_by_length_becomes_fairseqs(any_parameters: None) -> None:
     options = argparse.Namespace(arch="roberta", criterion="sentence_prediction")
     options.task, options.batch_by_length = "lr_drop_sentence_prediction", True
     checkpoint = {"model": {}, "args": options, "extra_state": {}, "optimizer_history": []}
@@ -217,7 +224,10 @@ def test_the_task_with_batches_by_length_becomes_fairseqs(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("epsilon", [None, 1e-5, 1e-12])
 def test_another_epsilon_than_fairseqs_is_warned_of(
-    epsilon: float | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    epsilon: float | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    any_parameters: None,
 ) -> None:
     """Plain fairseq has no option for it, so this is the one thing that the parent lacks."""
     options = argparse.Namespace(arch="lr_drop_roberta", criterion="sentence_prediction", task=None)
@@ -350,6 +360,23 @@ def test_errors(tmp_path: Path) -> None:
     refused(checkpoint, "export_test_tree, the parent of .* keeps its options in a dataclass")
     checkpoint["cfg"]["model"]._name = "lost"
     refused(checkpoint, "architecture 'lost' is unknown: pass the --user-dir")
+
+
+def test_parameters_that_are_not_those_of_the_model(tmp_path: Path) -> None:
+    checkpoint = trained(tmp_path / "c.pt")
+    model = checkpoint["model"]
+    name = "decoder.layers.1.fc1.bias"
+    refused({**checkpoint, "model": {}}, "holds no parameters")
+    without = {key: value for key, value in model.items() if key != name}
+    refused({**checkpoint, "model": without}, f'not those of transformer: Missing .* "{name}"')
+    more = {**model, "decoder.adapter": torch.ones(1)}
+    refused({**checkpoint, "model": more}, 'Unexpected key.* "decoder.adapter"')
+    other = {**model, name: torch.ones(5)}
+    refused({**checkpoint, "model": other}, rf"size mismatch for {name}: .*\[5\].*\[24\]")
+    refused({**checkpoint, "model": {"w": torch.ones(1)}}, "it has no embeddings")
+    damaged = {**model, name: torch.full((24,), float("nan"))}
+    refused({**checkpoint, "model": damaged}, f"parameter {name} holds values that are not finite")
+    assert export(checkpoint)["model"].keys() == model.keys()
 
 
 def test_command_line_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

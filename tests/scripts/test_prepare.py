@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fairseq.data import Dictionary
 
 from tests.killed import kill_when
 
@@ -23,6 +24,7 @@ SCRIPT = ROOT / "scripts" / "prepare.sh"
 WORDS = "der die Frau läuft große Straße Hund über schnell Bäume Kinder spielen rot Haus".split()
 
 sys.path.insert(0, str(ROOT / "scripts"))
+prepare_copies: Any = importlib.import_module("prepare_copies")
 prepare_subwords: Any = importlib.import_module("prepare_subwords")
 prepare_text: Any = importlib.import_module("prepare_text")
 prepare_vocabulary: Any = importlib.import_module("prepare_vocabulary")
@@ -459,6 +461,21 @@ def test_refuses_damaged_text(tmp_path: Path, what: str, message: str) -> None:
     write_small(tmp_path / "corpus")
     damage(tmp_path / "corpus", what)
     assert message in refused(command("corpus", "out"), tmp_path)
+
+
+@pytest.mark.parametrize("symbol", ["<s>", "<pad>", "</s>"])
+def test_control_symbols_are_no_tokens(tmp_path: Path, symbol: str) -> None:
+    """Within a word, or in text that is still cut into pieces, they are text like any other."""
+    dictionary = Dictionary()
+    assert dictionary.index(symbol) in (dictionary.bos(), dictionary.pad(), dictionary.eos())
+    (tmp_path / "a.xx").write_text(f"one two\nx{symbol} three\n", encoding="utf-8")
+    (tmp_path / "a.yy").write_text(f"eins\nzwei\u00a0{symbol}\n", encoding="utf-8")
+    given = (str(tmp_path / "a"), ("xx", "yy"), tmp_path, "copy")
+    assert prepare_copies.copy_checked(*given) == 2
+    with pytest.raises(
+        prepare_text.TextError, match=f"a.yy, line 2: the token {symbol} would be a control"
+    ):
+        prepare_copies.copy_checked(*given, tokens=True)
 
 
 def test_a_lone_carriage_return_does_not_end_a_line(tmp_path: Path) -> None:
