@@ -281,7 +281,7 @@ generate_logged() {
     fi
     if [[ -f "$work/err" ]]; then
         local refused
-        refused="$(tail -n 1 -- "$work/err" | sed -n 's/^lrdrop_fairseq\.compat\.refusals\.Refused: //p')"
+        refused="$(tail -n 1 -- "$work/err" | sed -n 's/^error: //p')"
         if [[ -n "$refused" ]]; then die "$refused"; fi
         tail -n 20 -- "$work/err" >&2
     fi
