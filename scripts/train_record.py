@@ -117,10 +117,9 @@ def check(save_dir: Path, record: dict[str, object]) -> None:
 def keep(save_dir: Path, record: dict[str, object]) -> None:
     """Write the record, which has been checked, unless that of a training is there."""
     path = save_dir / "train.json"
-    if path.is_file() and has_checkpoint(save_dir):
-        return
-    save_dir.mkdir(parents=True, exist_ok=True)
-    write(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    if not (path.is_file() and has_checkpoint(save_dir)):
+        save_dir.mkdir(parents=True, exist_ok=True)
+        write(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def hold(save_dir: Path) -> None:
