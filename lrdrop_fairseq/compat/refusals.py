@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from fairseq.distributed import utils as distributed_utils
@@ -18,9 +20,15 @@ def end_with_a_sentence() -> None:
     """Let a command of fairseq end with the message of :class:`Refused` alone, status 1.
 
     Without it the message stands below a traceback of some 20 calls.  ``from_pretrained`` and other
-    callers in Python see the exception.  (``fairseq-hydra-train`` imports the plugin too late for
-    this repair, and processes that fairseq starts itself print the traceback.)
+    callers in Python see the exception.  (``fairseq-hydra-train`` prints its own, and processes
+    that fairseq starts itself print the traceback.)
     """
+    _end_training()
+    if not hasattr(sys.excepthook, REPAIRED):  # of commands that do without call_main
+        replace(sys, _excepthook(sys.excepthook))
+
+
+def _end_training() -> None:
     original = distributed_utils.call_main
     if hasattr(original, REPAIRED):
         return
@@ -33,3 +41,13 @@ def end_with_a_sentence() -> None:
             raise SystemExit(f"error: {error}") from error
 
     replace(distributed_utils, call_main)
+
+
+def _excepthook(original: Callable[..., Any]) -> Callable[..., Any]:
+    def excepthook(cls: type[BaseException], error: BaseException, trace: Any) -> None:
+        if isinstance(error, Refused):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            original(cls, error, trace)
+
+    return excepthook
