@@ -555,7 +555,7 @@ def test_a_bart_is_refused(
     ARCH_CONFIG_REGISTRY[args.arch](args)
     assert args.arch in ARCH_MODEL_REGISTRY
     head = {f"classification_heads.{HEAD}.out_proj.weight": torch.ones(3, 4)}
-    state = {"args": args, "model": head, "optimizer_history": [], "extra_state": {}}
+    state = {"args": args, "model": head, "optimizer_history": [{}], "extra_state": {}}
     torch.save(state, tmp_path / "bart.pt")
     said = refused(Trained(tmp_path / "bart.pt", one.encoder, one.data), tmp_path / "out", capsys)
     assert "architecture lr_drop_bart_base: only fairseq's RoBERTa" in said

@@ -154,5 +154,5 @@ def _count_updates_without_optimizer(trainer: Any, filename: str) -> None:
 def _show_loss_to_scheduler(trainer: Any, extra_state: dict[str, Any]) -> None:
     """What fairseq does with the validation loss after it has saved at the end of an epoch."""
     position = extra_state["train_iterator"]
-    if position["iterations_in_epoch"] == 0 and extra_state.get("val_loss") is not None:
+    if position.get("iterations_in_epoch") == 0 and extra_state.get("val_loss") is not None:
         trainer.lr_step(position["epoch"] - 1, extra_state["val_loss"])
