@@ -14,6 +14,8 @@ from fairseq import models
 from fairseq.data import Dictionary
 from fairseq.utils import import_user_module
 
+from lrdrop_fairseq.compat.refusals import Refused
+
 # Options that change what a Transformer computes, and no shape of its parameters.
 _SAME_SHAPES = (
     "encoder_attention_heads",
@@ -65,7 +67,7 @@ def check_parameters(options: Mapping[str, Any], parameters: Mapping[str, Any]) 
 
     Raises:
         ModelError: parameters are missing, are of another architecture, have other shapes, or
-            hold values that are not finite.
+            hold values that are not finite; or the model cannot be built from the options.
     """
     if not parameters:
         raise ModelError("holds no parameters")
@@ -74,9 +76,11 @@ def check_parameters(options: Mapping[str, Any], parameters: Mapping[str, Any]) 
             raise ModelError(f"parameter {name} holds values that are not finite")
     arguments = argparse.Namespace(**copy.deepcopy(dict(options)))
     arguments.load_checkpoint_heads = True  # those that the task would add
-    model = models.build_model(arguments, _task(parameters))
     try:
+        model = models.build_model(arguments, _task(parameters))
         model.load_state_dict(dict(parameters), strict=True)
+    except Refused as error:  # of an option that would have to be run
+        raise ModelError(str(error)) from error
     except RuntimeError as error:
         differences = re.sub(r"\s+", " ", str(error).partition(":")[2]).strip()
         raise ModelError(

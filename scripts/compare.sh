@@ -37,6 +37,8 @@ lines_in() { awk 'END { print NR }' "$1"; }
 
 for file in "$reference" "${hypotheses[@]}"; do
     if [[ ! -f "$file" ]]; then die "$file: no such file"; fi
+    iconv -f UTF-8 -t UTF-8 -- "$file" >/dev/null 2>&1 ||
+        die "$file is not UTF-8: convert it, as with iconv -f ISO-8859-1 -t UTF-8"
 done
 expected="$(lines_in "$reference")"
 if ((expected == 0)); then die "$reference is empty"; fi
@@ -52,6 +54,9 @@ done
 command -v sacrebleu >/dev/null || die "sacrebleu is not on PATH: run scripts/install.sh"
 
 export SACREBLEU_SEED="${SACREBLEU_SEED:-12345}"
+if [[ ! "$SACREBLEU_SEED" =~ ^[0-9]{1,9}$ ]]; then
+    die "SACREBLEU_SEED must be a whole number of at most 9 digits, not '$SACREBLEU_SEED'"
+fi
 note "paired bootstrap, $resamples resamples, seed $SACREBLEU_SEED, $expected sentences"
 # --force: with tokens as input sacreBLEU would warn that the text looks tokenized.
 force=()

@@ -13,9 +13,9 @@ from tests.toy import SIZES, make_task
 
 
 def test_an_architecture_that_nothing_registers_is_named() -> None:
-    old = Namespace(arch="only_here", eval_bleu_args="{}")
-    for options in (old, Namespace(_name="only_here", arch="transformer")):
-        with pytest.raises(Refused, match="'only_here' is unknown: add the --user-dir"):
+    old = Namespace(arch="registered_nowhere", eval_bleu_args="{}")
+    for options in (old, Namespace(_name="registered_nowhere", arch="transformer")):
+        with pytest.raises(Refused, match="'registered_nowhere' is unknown: add the --user-dir"):
             models.build_model(options, make_task())
         with pytest.raises((IndexError, AssertionError)):
             without(models.build_model)(options, make_task())

@@ -80,6 +80,19 @@ def test_refuses_files_that_do_not_fit(
     assert result.stdout == ""
 
 
+def test_refuses_other_encodings_and_seeds(files: dict[str, Path]) -> None:
+    command = ("--reference", files["ref"], files["same"], files["poor"])
+    for seed in ("none", "-1", "1.5", "12345678901"):
+        result = run(*command, SACREBLEU_SEED=seed)
+        assert result.returncode == 1 and f"whole number of at most 9 digits, not '{seed}'" in (
+            result.stderr
+        )
+    files["poor"].write_bytes("Schön.\nA dog.\nRain.\n".encode("latin-1"))
+    result = run(*command)
+    assert result.returncode == 1 and "poor.txt is not UTF-8: convert it" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_refuses_an_empty_reference(files: dict[str, Path]) -> None:
     result = run("--reference", files["empty"], files["empty"], files["same"])
     assert result.returncode == 1 and "empty.txt is empty" in result.stderr

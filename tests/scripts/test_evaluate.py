@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -174,6 +175,33 @@ def test_two_runs_with_one_output(trained: tuple[Path, Path], tmp_path: Path) ->
     assert scores["scores"][0]["value"] == pytest.approx(values[last], abs=0.005)
     longest = max(len(line.split()) for line in (tmp_path / "hyp.test.yy").open())
     assert (longest == 1) == (last == "1")
+
+
+def test_an_architecture_of_ones_own(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """Without its --user-dir a sentence says what to add; with it, the average is scored."""
+    data, save_dir = trained
+    own = tmp_path / "evaluate_test_plugin"
+    own.mkdir()
+    (own / "__init__.py").write_text(
+        "from fairseq.models import register_model, register_model_architecture\n"
+        "from lrdrop_fairseq.models.transformer import LRDropTransformer\n"
+        "register_model('evaluate_test_own')(type('Own', (LRDropTransformer,), {}))\n"
+        "register_model_architecture('evaluate_test_own', 'evaluate_test_own')(lambda a: None)\n"
+    )
+    state = torch.load(save_dir / "checkpoint30.pt", weights_only=False)
+    state["cfg"]["model"]._name = state["cfg"]["model"].arch = "evaluate_test_own"
+    torch.save(state, tmp_path / "checkpoint30.pt")
+    refused = run("evaluate.sh", data, "--checkpoint", tmp_path / "checkpoint30.pt")
+    assert refused.returncode == 1 and "Traceback" not in refused.stderr
+    message = "checkpoint30.pt: architecture 'evaluate_test_own' is unknown: add the --user-dir"
+    assert message in refused.stderr.splitlines()[-1]
+    checked(
+        "evaluate.sh",
+        *(data, "--save-dir", tmp_path, "--average", "1", "--", f"--user-dir={own}"),
+        *("--num-workers", "0", "--max-len-b", "12"),
+    )
+    output = tmp_path / "averaged_last1.eval"
+    assert accuracy(output / "hyp.test.yy", output / "ref.test.yy") > 0.6
 
 
 @pytest.fixture
