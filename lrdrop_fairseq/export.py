@@ -71,7 +71,7 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
     options["user_dir"] = None
     try:
         check_parameters(options, checkpoint["model"])
-    except (ModelError, Refused) as error:
+    except ModelError as error:
         raise ExportError(str(error)) from error
     result = {key: value for key, value in checkpoint.items() if key not in ("args", "cfg")}
     extra = result["extra_state"] = dict(checkpoint["extra_state"])
