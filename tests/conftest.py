@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from fairseq.logging import metrics
 
 from tests import warm
 
@@ -21,6 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
         server = contextlib.ExitStack()
         server.enter_context(warm.serve())
         config.add_cleanup(server.close)
+
+
+@pytest.fixture(autouse=True)
+def no_metrics_of_other_tests() -> None:
+    """fairseq keeps what is logged for the whole process, and a name keeps its kind of meter."""
+    metrics.reset()
 
 
 @pytest.fixture(scope="session")
