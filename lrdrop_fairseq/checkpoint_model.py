@@ -15,6 +15,7 @@ from fairseq.data import Dictionary
 from fairseq.utils import import_user_module
 
 from lrdrop_fairseq.compat.refusals import Refused
+from lrdrop_fairseq.compat.unknown_models import registered
 
 # Options that change what a Transformer computes, and no shape of its parameters.
 _SAME_SHAPES = (
@@ -44,7 +45,7 @@ def describe(options: Mapping[str, Any]) -> dict[str, Any]:
     name = options.get("_name") or options.get("arch")
     if not name:
         raise ModelError("does not say what was trained: it has no options of a model")
-    if name not in models.ARCH_MODEL_REGISTRY and name not in models.MODEL_REGISTRY:
+    if not registered(name):
         raise ModelError(
             f"architecture {name!r} is unknown: pass the --user-dir that it was trained with"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,16 @@ def assert_same(actual: Any, expected: Any, factor: float = 1.0, **tolerance: An
         torch.testing.assert_close(
             factor * actual[2][name], gradient, **tolerance, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+def write_public_file(path: Path, args: Namespace, state: Any) -> None:
+    """Write a checkpoint like the public pretrained ones: its five entries, as far as fairseq
+    needs them."""
+    history = dict(criterion_name="CrossEntropyCriterion", optimizer_name="FP16Optimizer",
+                   best_loss=1.5, num_updates=500000)  # fmt: skip
+    iterator = dict(epoch=40, iterations_in_epoch=0)
+    entries = dict(
+        args=args, model=OrderedDict(state), optimizer_history=[history],
+        extra_state=dict(train_iterator=iterator, val_loss=1.5), last_optimizer_state=None,
+    )  # fmt: skip
+    torch.save(entries, path)

@@ -26,7 +26,7 @@ def name_the_architecture() -> None:
     @functools.wraps(original)
     def build_model(cfg: Any, *args: Any, **kwargs: Any) -> Any:
         name = getattr(cfg, "_name", None) or getattr(cfg, "arch", None)
-        if name and name not in models.ARCH_MODEL_REGISTRY and name not in models.MODEL_REGISTRY:
+        if name and not registered(name):
             raise Refused(
                 f"architecture {name!r} is unknown: add the --user-dir that it was trained with "
                 "(after -- of a script)"
@@ -34,3 +34,8 @@ def name_the_architecture() -> None:
         return original(cfg, *args, **kwargs)
 
     replace(models, build_model)
+
+
+def registered(name: str) -> bool:
+    """Whether an architecture or a model has this name."""
+    return name in models.ARCH_MODEL_REGISTRY or name in models.MODEL_REGISTRY

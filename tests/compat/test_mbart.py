@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from lrdrop_fairseq.compat import mbart
 from lrdrop_fairseq.models.bart import LRDropBART
 from tests import toy_run
 from tests.compat.common import without
-from tests.toy import SIZES, make_task, write_data
+from tests.toy import SIZES, make_task, write_data, write_public_file
 
 TASK = ("--task=translation_from_pretrained_bart", "--langs=de,en")
 LANGUAGES = ("--source-lang=de", "--target-lang=en")
@@ -85,14 +84,7 @@ def write_public_mbart(path: Path) -> dict[str, torch.Tensor]:
     torch.manual_seed(5)
     state = ARCH_MODEL_REGISTRY[args.arch].build_model(args, task).state_dict()
     state.pop("decoder.output_projection.weight")
-    history = dict(criterion_name="CrossEntropyCriterion", optimizer_name="MemoryEfficientFP16",
-                   best_loss=1.5, num_updates=500000)  # fmt: skip
-    iterator = dict(epoch=4, iterations_in_epoch=0)
-    entries = dict(
-        args=args, model=OrderedDict(state), optimizer_history=[history],
-        extra_state=dict(train_iterator=iterator, val_loss=1.5), last_optimizer_state=None,
-    )  # fmt: skip
-    torch.save(entries, path)
+    write_public_file(path, args, state)
     return state
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, build_mode
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
-from tests.toy import make_sample, make_task
+from tests.toy import make_sample, make_task, write_public_file
 from tests.toy_sentences import HEAD, make_sentence_task, make_sentences
 
 SIZES = dict(
@@ -46,18 +45,6 @@ def make_trainer(task: Any, *arguments: str) -> Trainer:
     torch.manual_seed(7)
     model = task.build_model(config.model)
     return Trainer(config, task, model, task.build_criterion(config.criterion))
-
-
-def write_public_file(path: Path, args: Namespace, state: Any) -> None:
-    """The five entries that such a file has, with what fairseq needs of each."""
-    history = dict(criterion_name="CrossEntropyCriterion", optimizer_name="FP16Optimizer",
-                   best_loss=1.5, num_updates=500000)  # fmt: skip
-    iterator = dict(epoch=40, iterations_in_epoch=0)
-    entries = dict(
-        args=args, model=OrderedDict(state), optimizer_history=[history],
-        extra_state=dict(train_iterator=iterator, val_loss=1.5), last_optimizer_state=None,
-    )  # fmt: skip
-    torch.save(entries, path)
 
 
 def pretrained(arch: str, task: Any, **sizes: int) -> tuple[Namespace, Any]:
