@@ -108,7 +108,10 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
         files.frombytes(data[: len(data) - len(data) % size])
     text = b""
     while len(text) < int.from_bytes(head, "big"):
-        text += connection.recv(1 << 20)
+        received = connection.recv(1 << 20)
+        if not received:  # killed before it had said all
+            os._exit(0)
+        text += received
     return json.loads(text), list(files)
 
 

@@ -1,0 +1,102 @@
+"""tests/warm: a command that a fork runs cannot be told from one that a new interpreter runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LOADED = "import sys; print('fairseq' in sys.modules)"
+
+
+def python(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.mark.skipif("LRDROP_COLD_TESTS" in os.environ, reason="commands start anew")
+def test_a_fork_has_fairseq_and_other_settings_get_a_new_interpreter() -> None:
+    assert python("-c", LOADED).stdout == "True\n"
+    for other in ({"PYTHONHASHSEED": "1"}, {"OMP_NUM_THREADS": "7"}, {"PYTHONWARNINGS": "error"}):
+        assert python("-c", LOADED, env={**os.environ, **other}).stdout == "False\n"
+    assert python("-s", "-c", LOADED).stdout == "False\n"
+    becomes = f"import os, sys; os.execv(sys.executable, [sys.executable, '-c', {LOADED!r}])"
+    assert python("-c", becomes).stdout == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "stderr"),
+    [
+        ("pass", 0, ""),
+        ("raise SystemExit(3)", 3, ""),
+        ("raise SystemExit('not this')", 1, "not this\n"),
+        ("import os; os._exit(9)", 9, ""),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, ""),
+        ("import atexit, sys; atexit.register(sys.stderr.write, 'late')", 0, "late"),
+    ],
+)
+def test_it_ends_as_the_command_does(code: str, status: int, stderr: str) -> None:
+    done = python("-c", code)
+    assert (done.returncode, done.stderr) == (status, stderr)
+
+
+def test_an_error_has_its_traceback() -> None:
+    done = python("-c", "{}['key']")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert done.stderr.endswith("KeyError: 'key'\n")
+
+
+def test_it_has_arguments_folder_environment_and_files(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "print(sys.argv[1:], sys.path[0], os.getcwd(), os.environ['GIVEN'], sys.stdin.read())\n"
+        "os.write(int(sys.argv[1]), b'through the pipe')\n"
+    )
+    script = tmp_path / "command.py"
+    script.write_text(code)
+    (tmp_path / "here").mkdir()
+    here = tmp_path / "here"
+    (here / "there.py").write_text(code)
+    ways = {"": ("-c", code), str(tmp_path): (str(script),), str(here): ("-m", "there")}
+    for first, command in ways.items():
+        reading, writing = os.pipe()
+        done = python(
+            *command, writing, "a b", cwd=here, input="asked", pass_fds=[writing],
+            env={**os.environ, "GIVEN": "x"},
+        )  # fmt: skip
+        os.close(writing)
+        expected = [[str(writing), "a b"], first, str(here), "x", "asked"]
+        assert done.stdout == " ".join(map(str, expected)) + "\n", done.stderr
+        with os.fdopen(reading) as pipe:
+            assert pipe.read() == "through the pipe"
+
+
+WAITS = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 7), (signal.SIGKILL, -9)])
+def test_a_signal_reaches_the_command(number: int, status: int) -> None:
+    command = [sys.executable, "-c", WAITS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        running = Path("/proc") / process.stdout.readline().strip()
+        assert running.exists()
+        process.send_signal(number)
+        assert process.wait() == status
+        process.stdout.read()  # ends once nobody is left who could write
+    end = time.monotonic() + 10
+    while running.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not running.exists()
