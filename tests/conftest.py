@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,9 +26,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_metrics_of_other_tests() -> None:
-    """fairseq keeps what is logged for the whole process, and a name keeps its kind of meter."""
+def nothing_of_other_tests() -> Iterator[None]:
+    """fairseq keeps what is logged for the whole process, where a name keeps its kind of meter; its
+    data loaders set PYTHONWARNINGS, with which no later command could run in a fork."""
     metrics.reset()
+    before = os.environ.get("PYTHONWARNINGS")
+    yield
+    if before is None:
+        os.environ.pop("PYTHONWARNINGS", None)
+    else:
+        os.environ["PYTHONWARNINGS"] = before
 
 
 @pytest.fixture(scope="session")
