@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,17 +24,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(server.close)
 
 
-@pytest.fixture(autouse=True)
-def nothing_of_other_tests() -> Iterator[None]:
-    """fairseq keeps what is logged for the whole process, where a name keeps its kind of meter; its
-    data loaders set PYTHONWARNINGS, with which no later command could run in a fork."""
-    metrics.reset()
-    before = os.environ.get("PYTHONWARNINGS")
-    yield
-    if before is None:
-        os.environ.pop("PYTHONWARNINGS", None)
-    else:
-        os.environ["PYTHONWARNINGS"] = before
+def pytest_runtest_setup() -> None:
+    """No test sees what others have left in the process."""
+    metrics.reset()  # fairseq never does, and a name keeps its kind of meter
+    warm.restore_settings()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.warm.warm_settings import settings
+
 HERE = Path(__file__).parent
+_at_start: dict[str, str] = {}
 
 
 @contextmanager
@@ -36,6 +39,7 @@ def serve() -> Iterator[None]:
             given = os.environ.get("PYTHONPATH")
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), given]))
             os.environ["LRDROP_TEST_SERVER"] = path
+            _at_start.update(settings(os.environ))
             try:
                 yield
             finally:
@@ -43,3 +47,12 @@ def serve() -> Iterator[None]:
                 if given is not None:
                     os.environ["PYTHONPATH"] = given
                 server.stdin.close()
+
+
+def restore_settings() -> None:
+    """Undoes what libraries have set for the tests' own process, such as PYTHONWARNINGS (fairseq's
+    data loaders) and TORCHINDUCTOR_CACHE_DIR: with it no command could run in a fork."""
+    if "LRDROP_TEST_SERVER" in os.environ:
+        for name in settings(os.environ).keys() - _at_start.keys():
+            del os.environ[name]
+        os.environ.update(_at_start)
