@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from fairseq.data.encoders.moses_tokenizer import MosesTokenizer, MosesTokenizerConfig
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 moses_corpus: Any = importlib.import_module("moses_corpus")
@@ -262,7 +264,7 @@ def test_workers_leave_when_the_main_process_is_killed(tmp_path: Path) -> None:
     source = write(tmp_path / "in", 50 * text(parallel_lines.BATCH_LINES))
     script = ROOT / "scripts" / "moses_corpus.py"
     arguments = ["tokenize", "--lang", "en", "--workers", "2", str(source), str(tmp_path / "out")]
-    main = subprocess.Popen([sys.executable, str(script), *arguments])
+    main = subprocess.Popen([sys.executable, str(script), *arguments], env=warm.own_process())
     # Two workers, and multiprocessing's own helper.
     group = wait_for(lambda: found if len(found := children(main.pid)) >= 2 else None)
     main.kill()

@@ -56,3 +56,8 @@ def restore_settings() -> None:
         for name in settings(os.environ).keys() - _at_start.keys():
             del os.environ[name]
         os.environ.update(_at_start)
+
+
+def own_process() -> dict[str, str]:
+    """The environment for a command whose process is looked at: it runs in the one that starts."""
+    return {name: value for name, value in os.environ.items() if name != "LRDROP_TEST_SERVER"}
