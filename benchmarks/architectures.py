@@ -91,7 +91,23 @@ def _batches(size: Size, words: Dictionary) -> list[dict[str, Any]]:
     short = Shape((), size.vocabulary, 20, 20, 0.5, 0.15, size.max_tokens, 0)
     # All of them longer than 362 tokens, and none longer than 512.
     long = Shape((), size.vocabulary, 425, 425, 0.02, 0.02, max(512, size.max_tokens // 2), 0)
-    return [make_batches(shape, words, 1)[0] for shape in (short, long)]
+    batches = [make_batches(shape, words, 1)[0] for shape in (short, long)]
+    for batch in batches:
+        _shorten_last(batch, words.pad())
+    return batches
+
+
+def _shorten_last(batch: dict[str, Any], pad: int) -> None:
+    """A quarter of the last sentence becomes padding: batches by length can have none."""
+    source, shifted = (batch["net_input"][key] for key in ("src_tokens", "prev_output_tokens"))
+    target = batch["target"]
+    cut = source.size(1) // 4
+    source[-1, :cut] = pad  # fairseq pads sources on the left
+    batch["net_input"]["src_lengths"][-1] = source[-1].ne(pad).sum()
+    before = int(target[-1].ne(pad).sum())
+    target[-1, -cut - 1], target[-1, -cut:] = target[-1, before - 1], pad
+    shifted[-1, -cut:] = pad
+    batch["ntokens"] -= before - int(target[-1].ne(pad).sum())
 
 
 def _labelled(batch: dict[str, Any], words: Dictionary) -> dict[str, Any]:

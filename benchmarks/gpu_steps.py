@@ -39,7 +39,7 @@ from benchmarks.tables import print_lines, progress, write_lines
 
 PRECISIONS = ("fp16", "bf16")
 # R2, the one that may not fit, comes last.
-CONTENDERS = ("R0", "R1f", "R4", "R2")
+CONTENDERS = ("R0", "R0f", "R1f", "R4", "R2")
 BATCHES = 2
 # Updates on each batch that count.
 ROUNDS = 5

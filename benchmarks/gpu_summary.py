@@ -16,6 +16,9 @@ from pathlib import Path
 
 from benchmarks.tables import print_lines
 
+# The criterion's default of --lr-drop-start.
+START = 0.67
+
 Lines = list[dict[str, str]]
 # A line of pytest -v: the test's name, how it went, and how far that is.
 _OUTCOMES = ("PASSED", "FAILED", "ERROR", "SKIPPED")
@@ -77,6 +80,7 @@ def _ratios(rows: Lines) -> Lines:
             "shape": shape,
             "precision": precision,
             "R4 s": _number(steps, "seconds", 1.0, 4),
+            "training/R0 time": _training(steps),
             "R4/R0 time": _ratio(steps, "R0", "seconds"),
             "R4/R1f time": _ratio(steps, "R1f", "seconds"),
             "R4/R2 time": _ratio(steps, "R2", "seconds"),
@@ -99,6 +103,15 @@ def _ratio(steps: dict[str, dict[str, str]], base: str, key: str) -> str:
     if ours.get(key) and other.get(key):
         return f"{float(ours[key]) / float(other[key]):.2f}"
     return "" if other.get(key) or not other else f"{base}: {other['status']}"
+
+
+def _training(steps: dict[str, dict[str, str]]) -> str:
+    """Of a whole training whose terms begin at ``START``, over plain training; or nothing."""
+    found = [steps.get(step, {}).get("seconds") for step in ("R0", "R0f", "R4")]
+    if not all(found):
+        return ""
+    plain, before, after = map(float, found)  # type: ignore[arg-type]
+    return f"{(START * before + (1 - START) * after) / plain:.2f}"
 
 
 def _parts(folder: Path) -> Lines:
