@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrdrop_fairseq.losses.float_product import float_product
 from lrdrop_fairseq.siamese import halves
 
 
@@ -30,13 +31,12 @@ def attention_probabilities(
         B x H x T x S in float32 (float64 for float64 input). A query that may see no key at all
         (padding on the left of a causal module) gets the uniform distribution instead of NaN.
     """
-    dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
-    # Autocast would round the scores to half precision again.
+    scores = float_product(query, key.transpose(-1, -2), scale)
+    # Autocast would take a softmax of half precision as it came.
     with torch.autocast(query.device.type, enabled=False):
-        scores = torch.matmul(query.to(dtype) * scale, key.to(dtype).transpose(-1, -2))
         if mask is not None:
             # A finite number and not -inf: exp() of it is exactly 0 beside a visible key.
-            scores += mask.to(dtype).clamp_min(torch.finfo(dtype).min / 2)
+            scores += mask.to(scores.dtype).clamp_min(torch.finfo(scores.dtype).min / 2)
         return scores.softmax(dim=-1)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from lrdrop_fairseq.losses.float_product import in_half_precision, tensor_cores
 from lrdrop_fairseq.losses.output import OutputTerms
 
 # Logits of one chunk, all passes together. Larger buffers leave the cache of a CPU; in smaller
@@ -34,7 +35,8 @@ def chunked_output_terms(
     """Same terms as :func:`lrdrop_fairseq.losses.output.output_terms`, from features.
 
     Logits are computed in the dtype of ``features``, everything after them in float32 (float64
-    for float64), the gradients included: they precede the loss scale of fp16 training.
+    for float64), the gradients included: they precede the loss scale of fp16 training. (On a GPU
+    half precision's gradients are multiplied as TF32, see ``tensor_cores``.)
 
     Args:
         features: N x P x C, the decoder's features of the non-padding tokens in pass 1 and 2, or
@@ -71,7 +73,8 @@ class _ChunkedOutputTerms(torch.autograd.Function):
         projection = weight.to(features.dtype)
         totals = features.new_zeros(3, dtype=buffers.dtype)
         correct = features.new_zeros((), dtype=buffers.dtype)
-        with torch.autocast(features.device.type, enabled=False):
+        half = in_half_precision(features, weight)
+        with torch.autocast(features.device.type, enabled=False), tensor_cores(half):
             for start in range(0, n_tokens, buffers.rows):
                 chunk = slice(start, min(start + buffers.rows, n_tokens))
                 buffers.project(features[chunk], projection, bias)
