@@ -14,8 +14,10 @@ writes it, and compares it wherever a checkpoint meets data.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fairseq.data import Dictionary
@@ -42,6 +44,25 @@ def fingerprint(symbols: Sequence[str]) -> str:
     if symbols and symbols[-1] == MASK:
         symbols = symbols[:-1]
     return hashlib.sha256("\n".join(symbols).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def check_preparation(path: str, dictionary: Dictionary) -> None:
+    """Compare a dictionary with what the ``prepare.json`` beside it says of it, if one does.
+
+    Raises:
+        VocabularyError: they are not the same.
+    """
+    record = Path(path).with_name("prepare.json")
+    try:
+        described = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # damaged: the scripts say so, and fairseq does not read it
+        return
+    expected = described.get("dictionary_sha256") if isinstance(described, dict) else None
+    if expected not in (None, fingerprint(dictionary.symbols)):
+        raise VocabularyError(
+            f"{path} is not the dictionary that {record} speaks of: it was changed, or the folder "
+            "holds files of two preparations. Prepare that data again"
+        )
 
 
 def identities(task: Any) -> dict[str, str]:

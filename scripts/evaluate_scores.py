@@ -43,7 +43,17 @@ def describe(data: Path, subset: str, compound_split: bool = False) -> dict[str,
     path = data / "prepare.json"
     if not path.is_file():
         raise EvaluationError(f"{path} does not exist: make the data directory with prepare.sh")
-    prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EvaluationError(
+            f"{path}: not valid JSON ({error}); prepare the data again"
+        ) from error
+    needed = {"subsets", "pretokenized", "source_lang", "target_lang"}
+    if not isinstance(prepared, dict) or not needed <= prepared.keys():
+        raise EvaluationError(
+            f"{path} is not of prepare.sh, or damaged: it must say {', '.join(sorted(needed))}"
+        )
     if subset not in prepared["subsets"]:
         known = ", ".join(prepared["subsets"])
         raise EvaluationError(f"{data} has no subset '{subset}': it has {known}")

@@ -42,6 +42,7 @@ def apply() -> None:
     checkpoints.allow_checkpoint_classes()
     checkpoints.allow_broadcast_classes()
     checkpoint_contents.check_checkpoints()
+    vocabulary.refuse_another_preparation()
     vocabulary.save_dictionary_identities()
     vocabulary.train_on_the_dictionary_of_the_checkpoint()
     vocabulary.use_models_with_their_dictionary()
@@ -77,4 +78,5 @@ def apply() -> None:
     validation.take_the_task_of_the_checkpoint()
     unknown_models.name_the_architecture()
     data_files.refuse_cut_data_files()
+    data_files.refuse_half_of_data()
     data_files.say_what_is_too_long()

@@ -15,6 +15,7 @@ from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.compat.replace import REPAIRED, replace
 
 _AGAIN = "prepare the data again, or copy them again if they were copied"
+HALF = "_lrdrop_refuses_half_of_data"
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")
 # Of a number, by fairseq's code of its type.
@@ -44,6 +45,33 @@ def refuse_cut_data_files() -> None:
         return original(path, impl, *args, **kwargs)
 
     replace(indexed_dataset, make_dataset)
+
+
+def refuse_half_of_data() -> None:
+    """Let data of which one of two files is missing be refused.
+
+    fairseq takes them for data that are not there: a target for one that is not known, so that a
+    training ends in a traceback of its model, and a source for a subset that does not exist.
+
+    Ends with: a fairseq that says which file is missing (none so far).
+    """
+    for name in ("make_dataset", "dataset_exists"):
+        original = getattr(indexed_dataset, name)
+        if not hasattr(original, HALF):
+            replace(indexed_dataset, _refusing_half(original), HALF)
+
+
+def _refusing_half(original: Any) -> Any:
+    @functools.wraps(original)
+    def both_or_none(path: str, *args: Any, **kwargs: Any) -> Any:
+        files = [f"{path}.idx", f"{path}.bin"]
+        missing = [file for file in files if not os.path.exists(file)]
+        if len(missing) == 1:
+            there = next(file for file in files if file not in missing)
+            raise Refused(f"{missing[0]} does not exist, while {there} does; {_AGAIN}")
+        return original(path, *args, **kwargs)
+
+    return both_or_none
 
 
 def check_whole(path: str) -> None:

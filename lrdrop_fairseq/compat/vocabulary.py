@@ -9,12 +9,35 @@ from typing import Any
 from fairseq import checkpoint_utils, tasks
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.file_io import PathManager
+from fairseq.tasks import FairseqTask
 from fairseq.trainer import Trainer
 
 from lrdrop_fairseq import vocabulary
 from lrdrop_fairseq.compat.replace import replace
 
 COMPARES = "_lrdrop_compares_dictionaries"
+
+
+def refuse_another_preparation() -> None:
+    """Let a dictionary that is not the one its folder was prepared with be refused.
+
+    With fewer words than the data have, fairseq ends in an IndexError of an embedding, on a GPU in
+    an assertion of a kernel; with as many others it trains on the wrong words.
+
+    Ends with: a fairseq that saves the hash of the dictionary beside the data (none so far).
+    """
+    original = FairseqTask.load_dictionary.__func__
+    if hasattr(original, COMPARES):
+        return
+
+    @functools.wraps(original)
+    def load_dictionary(cls: Any, filename: str) -> Any:
+        dictionary = original(cls, filename)
+        vocabulary.check_preparation(filename, dictionary)
+        return dictionary
+
+    setattr(load_dictionary, COMPARES, True)
+    FairseqTask.load_dictionary = classmethod(load_dictionary)
 
 
 def save_dictionary_identities() -> None:

@@ -44,11 +44,27 @@ def test_data_that_were_cut_are_refused(prefix: str, suffix: str, left: int, mes
         opened(prefix)
 
 
+@pytest.mark.parametrize("suffix", ["bin", "idx"])
+def test_data_of_one_file_are_refused(prefix: str, suffix: str) -> None:
+    os.remove(f"{prefix}.{suffix}")
+    message = f"train.de-en.de.{suffix} does not exist, while .*train.de-en.de..* does; prepare"
+    with pytest.raises(Refused, match=message):
+        opened(prefix)
+    with pytest.raises(Refused, match=message):  # how a source is looked for
+        indexed_dataset.dataset_exists(prefix, "mmap")
+
+
+def test_data_of_no_file_are_not_there(prefix: str) -> None:
+    for suffix in ("bin", "idx"):
+        os.remove(f"{prefix}.{suffix}")
+    assert opened(prefix) is None and not indexed_dataset.dataset_exists(prefix, "mmap")
+
+
 def test_without_the_repair_the_last_sentence_says_so(
     prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first nine can be read, so that a short training ends as if nothing were wrong."""
-    original = without(indexed_dataset.make_dataset)
+    original = without(without(indexed_dataset.make_dataset))
     monkeypatch.setattr(indexed_dataset, "make_dataset", original)
     os.truncate(f"{prefix}.bin", 99)
     cut = opened(prefix)

@@ -163,3 +163,23 @@ def test_fine_tuning_may_tell_other_labels_apart() -> None:
     check("x.pt", extra_state, new, new_labels=True)
     with pytest.raises(VocabularyError, match=r"\(labels\)"):
         check("x.pt", extra_state, new)
+
+
+@pytest.mark.parametrize("record", [None, "x{", "[]", "{}", '{"dictionary_sha256": "%s"}'])
+def test_a_dictionary_that_its_folder_was_prepared_with(tmp_path: Path, record: str | None) -> None:
+    """Or of which nobody says what it was; a damaged record is the scripts' matter."""
+    data = write_data(tmp_path / "data", ["a", "b"])
+    symbols = make_task(data).source_dictionary.symbols
+    if record is not None:
+        text = record % fingerprint(symbols) if "%s" in record else record
+        (tmp_path / "data" / "prepare.json").write_text(text)
+    assert make_task(data).target_dictionary.symbols == symbols
+
+
+def test_a_dictionary_of_another_preparation_is_refused(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", ["a", "b"])
+    expected = fingerprint(make_task(data).source_dictionary.symbols)
+    (tmp_path / "data" / "prepare.json").write_text(f'{{"dictionary_sha256": "{expected}"}}')
+    (tmp_path / "data" / "dict.de.txt").write_text("a 1\n")
+    with pytest.raises(VocabularyError, match=r"dict.de.txt is not the dictionary that .*prepare"):
+        make_task(data)

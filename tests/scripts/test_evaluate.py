@@ -283,6 +283,22 @@ def test_refuses_what_is_not_there(prepared: Path) -> None:
     assert checkpoint.returncode == 1 and "c.pt: no such checkpoint" in checkpoint.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x{", "prepare.json: not valid JSON"),
+        ("", "prepare.json: not valid JSON"),
+        ("[]", "prepare.json is not of prepare.sh, or damaged"),
+        ('{"source_lang": "de", "target_lang": "en"}', "it must say pretokenized, source_lang"),
+    ],
+)
+def test_refuses_a_damaged_record(prepared: Path, tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "prepare.json").write_text(text)
+    damaged = run("evaluate.sh", tmp_path, "--checkpoint", "c.pt")
+    assert damaged.returncode == 1 and message in damaged.stderr
+    assert "Traceback" not in damaged.stderr
+
+
 def write_generated(folder: Path, lines: list[str]) -> Path:
     path = folder / "generate.log"
     path.write_text("".join(f"{line}\n" for line in lines))
