@@ -82,6 +82,20 @@ need_positive() {
     if [[ ! "$2" =~ ^[1-9][0-9]*$ ]]; then
         usage_error "$1 must be a whole number of at least 1, not '$2'"
     fi
+    # What the programs behind it count with.
+    if ((${#2} > 10 || $2 > 2147483647)); then usage_error "$1 is at most 2147483647, not '$2'"; fi
+}
+
+# fairseq_paths NAME PATH [NAME PATH...]: refuses what fairseq, or the shell, takes for something else in a path.
+fairseq_paths() {
+    while (($# > 0)); do
+        case "$2" in
+            *:*) usage_error "$1 '$2': fairseq takes ':' for a separator of directories" ;;
+            *"\${"*) usage_error "$1 '$2': fairseq takes '\${' for the begin of a variable" ;;
+            *$'\n'*) usage_error "$1 has a line break" ;;
+        esac
+        shift 2
+    done
 }
 
 need_options() {
@@ -123,7 +137,10 @@ print(*(name for name in sys.argv[1:] if not u.find_spec(name)))' "$@")"
 }
 
 find_workers() {
-    if [[ -n "$workers" ]]; then return; fi
+    if [[ -n "$workers" ]]; then
+        ((workers <= 1024)) || usage_error "--workers is at most 1024, not '$workers': each is a process"
+        return
+    fi
     workers="$(getconf _NPROCESSORS_ONLN)"
     ((workers <= 8)) || workers=8
 }

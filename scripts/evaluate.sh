@@ -55,6 +55,7 @@ while (($# > 0)); do
     esac
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
+fairseq_paths DATA "$data" --checkpoint "$checkpoint" --save-dir "$save_dir" --output "$output"
 check_checkpoint
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 refuse_generation_flags --beam 'one raw translation per sentence'

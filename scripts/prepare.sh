@@ -66,6 +66,7 @@ need_options output
 for lang in "$source_lang" "$target_lang"; do
     [[ "$lang" =~ ^[A-Za-z0-9_-]+$ ]] ||
         usage_error "'$lang' is no language: letters, digits, '_' and '-' only"
+    [[ "$lang" != gz ]] || usage_error "'gz' is no language: text in a file of that suffix is compressed"
 done
 [[ "$source_lang" != "$target_lang" ]] ||
     usage_error "source and target language are both '$source_lang'; give the two files different suffixes"
@@ -86,7 +87,7 @@ if [[ -n "$original" && ( ",$original," == *,,* || "${original//[!,]/}" != "$com
     usage_error "--original must have as many prefixes as --test: '$original'"
 fi
 [[ -z "$bpe_codes" || -f "$bpe_codes" ]] || usage_error "--bpe-codes: there is no file '$bpe_codes'"
-[[ "$output" != *:* ]] || usage_error "--output '$output': fairseq takes ':' for a separator of directories"
+fairseq_paths --output "$output"
 
 find_workers
 packages=(fairseq)

@@ -56,6 +56,7 @@ while (($# > 0)); do
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 need_options method preset save_dir
+fairseq_paths DATA "$data" --save-dir "$save_dir"
 refuse_flags 'save-dir|seed' 'give FLAG before --'
 
 find_rank

@@ -227,6 +227,7 @@ def prepared(tmp_path: Path) -> Path:
         (["DATA", "--average", "3"], "give --checkpoint FILE, or --save-dir DIR"),
         (["DATA", "--checkpoint", "c", "--average", "3"], "either --checkpoint or"),
         (["DATA", "--checkpoint", "c", "--beam", "0"], "--beam must be"),
+        (["DATA", "--checkpoint", "c:d"], "--checkpoint 'c:d': fairseq takes ':'"),
         (["DATA", "--checkpoint", "c", "--", "--beam", "4"], "--beam cannot be given after --"),
     ],
 )

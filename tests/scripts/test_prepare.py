@@ -583,6 +583,12 @@ def test_large_alphabets_lose_their_rarest_characters(
         (["--pretokenized", "--original", "a,b"], "as many prefixes as --test: 'a,b'"),
         (["--pretokenized", "--bpe-codes", "a"], "there is no file 'a'"),
         (["--output", "a:b"], "takes ':' for a separator"),
+        (["--output", "a${b}"], "takes '${' for the begin of a variable"),
+        (["--output", "a\n"], "--output has a line break"),
+        (["--target-lang", "gz"], "'gz' is no language"),
+        (["--vocab-size", "3000000000"], "--vocab-size is at most 2147483647, not '3000000000'"),
+        (["--vocab-size", "9" * 30], "--vocab-size is at most 2147483647"),
+        (["--workers", "1025"], "--workers is at most 1024, not '1025'"),
         (["--vocabulary-of", "a", "--vocab-size", "9"], "do not go with --vocabulary-of"),
     ],
 )

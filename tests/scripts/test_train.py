@@ -81,6 +81,14 @@ def value(arguments: list[str], flag: str) -> str:
         (["DATA", "--lr", "1"], "unknown option --lr"),
         (["DATA", "--seed", "x"], "--seed must be"),
         (
+            ["D:A", "--method", "plain", "--preset", "iwslt", "--save-dir", "SAVE"],
+            "DATA 'D:A': fairseq takes ':' for a separator",
+        ),
+        (
+            ["DATA", "--method", "plain", "--preset", "iwslt", "--save-dir", "${S}"],
+            "--save-dir '${S}': fairseq takes '${' for the begin of a variable",
+        ),
+        (
             ["DATA", "--method", "dropout", "--preset", "iwslt", "--save-dir", "SAVE"],
             "--method is plain, rdrop or lrdrop, not 'dropout'",
         ),
