@@ -180,12 +180,20 @@ def _updates(checkpoint: dict[str, Any]) -> int:
 
 
 def save(checkpoint: dict[str, Any], output: Path) -> None:
-    """Write the checkpoint; ``output`` appears only when it is complete."""
+    """Write the checkpoint; ``output`` appears only when it is complete.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
     aside = output.with_name(f"{output.name}.{os.getpid()}.part")
     try:
-        torch.save(checkpoint, aside)
+        with open(aside, "wb") as stream:
+            torch.save(checkpoint, stream)
         os.replace(aside, output)
+    except RuntimeError as error:  # what torch makes of a disk that is full
+        cause = error.__context__ if isinstance(error.__context__, OSError) else error
+        raise OSError(f"{output} cannot be written: {cause}") from error
     finally:
         aside.unlink(missing_ok=True)
 

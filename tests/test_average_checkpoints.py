@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +228,24 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "4 checkpoints were asked for" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         main(arguments)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    """A file may have no more than 4,096 bytes: what the system says of it, as of a full disk."""
+    inputs = [
+        str(write_checkpoint(tmp_path / f"{n}.pt", n, {"w": torch.ones(9000)})) for n in (1, 2)
+    ]
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from lrdrop_fairseq.average_checkpoints import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    output = tmp_path / "average.pt"
+    command = [sys.executable, "-c", script, "--inputs", *inputs, "--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    said = f"average_checkpoints: error: {output} cannot be written: [Errno 27] File too large"
+    assert done.stderr.splitlines()[-1] == said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.pt", "2.pt"]
