@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.tables import print_lines
 
-# The criterion's default of --lr-drop-start.
+# The criterion's default of --lr-drop-start; to import it takes longer than all else here.
 START = 0.67
 
 Lines = list[dict[str, str]]

@@ -61,7 +61,7 @@ def check_preparation(path: str, dictionary: Dictionary) -> None:
     if expected not in (None, fingerprint(dictionary.symbols)):
         raise VocabularyError(
             f"{path} is not the dictionary that {record} speaks of: it was changed, or the folder "
-            "holds files of two preparations. Prepare that data again"
+            "holds files of two preparations; prepare that data again"
         )
 
 

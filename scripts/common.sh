@@ -86,7 +86,7 @@ need_positive() {
     if ((${#2} > 10 || $2 > 2147483647)); then usage_error "$1 is at most 2147483647, not '$2'"; fi
 }
 
-# fairseq_paths NAME PATH [NAME PATH...]: refuses what fairseq, or the shell, takes for something else in a path.
+# fairseq_paths NAME PATH [NAME PATH...]: refuses what fairseq, or a shell script, takes for something else in a path.
 fairseq_paths() {
     while (($# > 0)); do
         case "$2" in

@@ -43,7 +43,7 @@ def dictionary(data: Path, record: dict[str, Any]) -> Path:
     """The joint dictionary of the data. TextError where there is none, or it has changed since."""
     from fairseq.data import Dictionary
 
-    from lrdrop_fairseq.vocabulary import fingerprint
+    from lrdrop_fairseq.vocabulary import VocabularyError, check_preparation, fingerprint
 
     paths = [data / f"dict.{record[side]}.txt" for side in ("source_lang", "target_lang")]
     for path in paths:
@@ -52,16 +52,15 @@ def dictionary(data: Path, record: dict[str, Any]) -> Path:
                 f"--vocabulary-of {data}: {path} does not exist; prepare that data again"
             )
     try:
-        found = {fingerprint(Dictionary.load(str(path)).symbols) for path in paths}
+        loaded = [Dictionary.load(str(path)) for path in paths]
     except Exception as error:  # fairseq raises some kinds, one of them Exception itself
         raise TextError(f"--vocabulary-of {data}: a dictionary is damaged: {error}") from error
-    if len(found) > 1:
+    if len({fingerprint(words.symbols) for words in loaded}) > 1:
         raise TextError(f"{paths[0]} and {paths[1]} differ: one joint dictionary is needed")
-    if record.get("dictionary_sha256") not in (None, *found):
-        raise TextError(
-            f"{paths[0]} is not the dictionary that {data / 'prepare.json'} speaks of: the folder "
-            "holds files of two preparations; prepare that data again"
-        )
+    try:
+        check_preparation(str(paths[0]), loaded[0])
+    except VocabularyError as error:
+        raise TextError(str(error)) from error
     return paths[0]
 
 

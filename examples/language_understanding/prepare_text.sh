@@ -73,7 +73,7 @@ if [[ -n "$dictionary" ]]; then
     more+=("--dictionary=$dictionary")
 fi
 if [[ -n "$test" ]]; then more+=("--test=$test"); fi
-[[ "$output" != *:* ]] || usage_error "--output '$output': fairseq takes ':' for a separator of directories"
+fairseq_paths --output "$output"
 find_workers
 need_packages fairseq
 

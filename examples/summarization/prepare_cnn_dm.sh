@@ -50,7 +50,7 @@ while (($# > 0)); do
     esac
 done
 need_options output
-[[ "$output" != *:* ]] || usage_error "--output '$output': fairseq takes ':' for a separator of directories"
+fairseq_paths --output "$output"
 [[ -z "$from_dir" || -d "$from_dir" ]] || die "--from-dir $from_dir: no such folder"
 if [[ -n "$bpe" ]]; then
     for file in encoder.json vocab.bpe dict.txt; do

@@ -15,7 +15,6 @@ from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.compat.replace import REPAIRED, replace
 
 _AGAIN = "prepare the data again, or copy them again if they were copied"
-HALF = "_lrdrop_refuses_half_of_data"
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQ")
 # Of a number, by fairseq's code of its type.
@@ -30,7 +29,9 @@ def refuse_cut_data_files() -> None:
     """Let data that were cut, by a full disk or a broken copy, be refused when they are opened.
 
     fairseq looks at the end of a file only when it comes to the last sentence, which a training
-    may do after days, or never; a cut index ends in a traceback of NumPy.
+    may do after days, or never; a cut index ends in a traceback of NumPy. Where one of the two
+    files is missing it takes the target for one that is not known, and the training ends in a
+    traceback of its model.
 
     Ends with: a fairseq that compares the size of a data file with its index (none so far).
     """
@@ -40,6 +41,7 @@ def refuse_cut_data_files() -> None:
 
     @functools.wraps(original)
     def make_dataset(path: str, impl: str, *args: Any, **kwargs: Any) -> Any:
+        check_both(path)
         if impl == "mmap" and indexed_dataset.MMapIndexedDataset.exists(path):
             check_whole(path)
         return original(path, impl, *args, **kwargs)
@@ -48,30 +50,32 @@ def refuse_cut_data_files() -> None:
 
 
 def refuse_half_of_data() -> None:
-    """Let data of which one of two files is missing be refused.
+    """Let a subset of whose source one of two files is missing be refused.
 
-    fairseq takes them for data that are not there: a target for one that is not known, so that a
-    training ends in a traceback of its model, and a source for a subset that does not exist.
+    fairseq says that there is no such subset.
 
     Ends with: a fairseq that says which file is missing (none so far).
     """
-    for name in ("make_dataset", "dataset_exists"):
-        original = getattr(indexed_dataset, name)
-        if not hasattr(original, HALF):
-            replace(indexed_dataset, _refusing_half(original), HALF)
+    original = indexed_dataset.dataset_exists
+    if hasattr(original, REPAIRED):
+        return
 
-
-def _refusing_half(original: Any) -> Any:
     @functools.wraps(original)
-    def both_or_none(path: str, *args: Any, **kwargs: Any) -> Any:
-        files = [f"{path}.idx", f"{path}.bin"]
-        missing = [file for file in files if not os.path.exists(file)]
-        if len(missing) == 1:
-            there = next(file for file in files if file not in missing)
-            raise Refused(f"{missing[0]} does not exist, while {there} does; {_AGAIN}")
+    def dataset_exists(path: str, *args: Any, **kwargs: Any) -> Any:
+        check_both(path)
         return original(path, *args, **kwargs)
 
-    return both_or_none
+    replace(indexed_dataset, dataset_exists)
+
+
+def check_both(path: str) -> None:
+    """Raise Refused if there is one of ``path.idx`` and ``path.bin``, and not the other."""
+    there, missing = f"{path}.idx", f"{path}.bin"
+    if os.path.exists(there) == os.path.exists(missing):
+        return
+    if os.path.exists(missing):
+        there, missing = missing, there
+    raise Refused(f"{missing} does not exist, while {there} does; {_AGAIN}")
 
 
 def check_whole(path: str) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from benchmarks import gpu_summary
 from benchmarks.tables import write_lines
+from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
+    LRDropLabelSmoothedCrossEntropyConfig,
+)
 
 
 def summary(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> str:
@@ -96,3 +99,7 @@ def test_another_folder_is_refused(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["gpu_summary", str(tmp_path)])
     assert gpu_summary.main() == 2 and "usage" in capsys.readouterr().err
+
+
+def test_a_whole_training_is_one_with_the_default_start() -> None:
+    assert gpu_summary.START == LRDropLabelSmoothedCrossEntropyConfig.lr_drop_start

@@ -64,7 +64,7 @@ def test_without_the_repair_the_last_sentence_says_so(
     prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first nine can be read, so that a short training ends as if nothing were wrong."""
-    original = without(without(indexed_dataset.make_dataset))
+    original = without(indexed_dataset.make_dataset)
     monkeypatch.setattr(indexed_dataset, "make_dataset", original)
     os.truncate(f"{prefix}.bin", 99)
     cut = opened(prefix)

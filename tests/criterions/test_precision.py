@@ -90,8 +90,13 @@ def train(flags: tuple[str, ...], form: str, largest_map: int, dtype: Any = None
         return update(trainer, SAMPLES if "--update-freq=2" in flags else SAMPLES[:1])
 
 
-def assert_no_further(actual: Result, plain: Result, truth: Result, rounding: float) -> None:
-    """From the truth than the plain form, plus one ``rounding``: terms and every gradient."""
+def assert_no_further(
+    actual: Result, plain: Result, truth: Result, rounding: float, single: float
+) -> None:
+    """From the truth than the plain form, plus one ``rounding``: terms and every gradient.
+
+    A parameter by itself may be ``single`` times as far as the worst one of the plain form.
+    """
     for name in TERMS:
         error, allowed = (abs(result[0][name] - truth[0][name]) for result in (actual, plain))
         assert error <= allowed + rounding * truth[0][name], name
@@ -108,13 +113,18 @@ def assert_no_further(actual: Result, plain: Result, truth: Result, rounding: fl
 
     ours, theirs = errors(actual), errors(plain)
     assert ours["all"] <= theirs["all"] + rounding
-    # A single parameter is at the mercy of chance: three times the worst one is another matter.
+    # A single parameter is at the mercy of chance: twice the worst one is another matter.
     worst = max(theirs.values())
-    assert not {name: error for name, error in ours.items() if not error <= 3 * worst}
+    assert not {name: error for name, error in ours.items() if not error <= single * worst}
 
 
 def check_forms(
-    flags: tuple[str, ...], n_batches: int, device: tuple[str, ...], dtype: Any, roundings: int = 1
+    flags: tuple[str, ...],
+    n_batches: int,
+    device: tuple[str, ...],
+    dtype: Any,
+    roundings: float = 1,
+    single: float = 2,
 ) -> None:
     """Chunked, with recorded maps and blockwise, against plain; ``flags``: the precision's."""
     common = (*device, f"--update-freq={n_batches}")
@@ -124,7 +134,7 @@ def check_forms(
     plain = train((*flags, *common), "plain", MAPS)
     for largest_map in (MAPS, BLOCKS):
         actual = train((*flags, *common), "chunked", largest_map)
-        assert_no_further(actual, plain, truth, roundings * torch.finfo(dtype).eps)
+        assert_no_further(actual, plain, truth, roundings * torch.finfo(dtype).eps, single)
 
 
 @pytest.mark.parametrize("n_batches", [1, 2])
@@ -273,4 +283,4 @@ def test_extreme_models_have_finite_losses_and_gradients(
 def test_on_a_gpu(flag: str, dtype: torch.dtype, n_batches: int) -> None:
     # Without dropout the largest and the smallest terms are alike: of 18 models on a CPU three were
     # up to two roundings further from the truth than the plain form.
-    check_forms((flag,), n_batches, ("--dropout=0",), dtype, roundings=4)
+    check_forms((flag,), n_batches, ("--dropout=0",), dtype, roundings=4, single=3)
