@@ -2,9 +2,9 @@
 
     python scripts/download.py --into DIR [--cache DIR] [--from-dir DIR] [--only MEMBER]... NAME...
 
-or, from another script of this folder,
+or, from a module,
 
-    from download import fetch, provide
+    from scripts.download import fetch, provide
     archive = fetch("gpt2-bpe-vocab")               # the verified file itself, in the cache
     folder = provide("iwslt14-de-en", Path("orig"))  # orig/iwslt14-de-en, unpacked
 
@@ -26,9 +26,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from archives import Archive, find
-from transfer import download, note
-from unpack import CHUNK, ArchiveError, aside, check_format, remove, unpack
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a command may be given anywhere
+from scripts.archives.table import Archive, find
+from scripts.archives.transfer import download, note
+from scripts.archives.unpack import CHUNK, ArchiveError, aside, check_format, remove, unpack
 
 
 def default_cache() -> Path:
@@ -147,7 +148,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cache", type=Path, help="keep the archives here")
     parser.add_argument("--from-dir", type=Path, help="take the archives from here, no network")
     parser.add_argument("--only", action="append", metavar="MEMBER", help="unpack just this file")
-    parser.add_argument("names", nargs="+", metavar="NAME", help="see scripts/archives.json")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="an archive of scripts/archives/archives.json"
+    )
     args = parser.parse_args(arguments)
     try:
         for name in args.names:

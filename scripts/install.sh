@@ -55,7 +55,7 @@ logged() {
         "run this again once the cause is removed"
 }
 
-check() { "$PY" "$ROOT/scripts/install_checks.py" "$@"; }
+check() { "$PY" "$ROOT/scripts/runs/install_checks.py" "$@"; }
 
 # version_of PYTHON: prints 3.11, say; fails if it does not run.
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }

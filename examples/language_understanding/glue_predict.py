@@ -14,9 +14,16 @@ import scipy
 import sklearn
 import torch
 from fairseq import checkpoint_utils
-from glue_metrics import scores
-from glue_run import BEST, check_prepared, load_plugin, read_record, write
-from glue_tasks import IDS, GlueError, Task, read_task
+
+from examples.language_understanding.glue_metrics import scores
+from examples.language_understanding.glue_run import (
+    BEST,
+    check_prepared,
+    load_plugin,
+    read_record,
+    write,
+)
+from examples.language_understanding.glue_tasks import IDS, GlueError, Task, read_task
 
 BATCH = 32  # sentences at once; changes nothing but the time
 HEAD = "sentence_classification_head"

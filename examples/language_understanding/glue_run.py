@@ -1,8 +1,8 @@
 """Keeps SEED_DIR/finetune.json: what is fine-tuned there, and whether it is finished.
 
-    python glue_run.py begin SEED_DIR --task T --method M --arch A --model FILE --data DIR --seed N
+    glue_run.py begin SEED_DIR --task T --method M --arch A --model FILE --data DIR --seed N
         --flags "..." [-- COMMAND]
-    python glue_run.py finish SEED_DIR
+    glue_run.py finish SEED_DIR
 
 Used by finetune.sh.  ``begin`` prints "finished", "resume" or "start", or refuses a folder where
 something else was fine-tuned.  With COMMAND, the fine-tuning, it takes the folder for it and
@@ -21,10 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import HERE, OWN_TEXT, GlueError
-
-sys.path.append(str(HERE.parents[1] / "scripts"))
-import train_record  # noqa: E402
+from examples.language_understanding.glue_tasks import HERE, OWN_TEXT, GlueError
+from scripts.runs import train_record  # noqa: E402
 
 BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
 

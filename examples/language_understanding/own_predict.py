@@ -12,12 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from encoders import TextEncoder, saved
 from fairseq.data import data_utils
-from glue_predict import BATCH, answer, load, names
-from glue_run import RECORD, check_prepared, read_record
-from glue_tasks import OWN_TEXT, GlueError, Task, read_own, read_task
-from own_lines import clean, decoded
+
+from examples.language_understanding.encoders import TextEncoder, saved
+from examples.language_understanding.glue_predict import BATCH, answer, load, names
+from examples.language_understanding.glue_run import RECORD, check_prepared, read_record
+from examples.language_understanding.glue_tasks import (
+    OWN_TEXT,
+    GlueError,
+    Task,
+    read_own,
+    read_task,
+)
+from examples.language_understanding.own_lines import clean, decoded
 
 Pair = tuple[str, ...]
 

@@ -14,15 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import encoders
-import own_labels
-from encoders import TextEncoder, fingerprint
-from glue_tasks import OWN_TEXT, GlueError, read_tasks
-from own_files import Columns, Table, read
-from own_report import report
+from examples.language_understanding import encoders, own_labels
+from examples.language_understanding.encoders import TextEncoder, fingerprint
+from examples.language_understanding.glue_tasks import OWN_TEXT, GlueError, read_tasks
+from examples.language_understanding.own_files import Columns, Table, read
+from examples.language_understanding.own_report import report
 
 if TYPE_CHECKING:
-    from glue_binarize import Written
+    from examples.language_understanding.glue_binarize import Written
 
 Subsets = dict[str, Path]
 
@@ -94,7 +93,11 @@ def write_data(
     output: Path, tables: Mapping[str, Table], labels: tuple[str, ...], encoder: TextEncoder
 ) -> dict[str, Written]:
     """Write all but prepare.json."""
-    from glue_binarize import write_classes, write_inputs, write_numbers
+    from examples.language_understanding.glue_binarize import (
+        write_classes,
+        write_inputs,
+        write_numbers,
+    )
 
     labelled = {subset: [row.label for row in table.rows] for subset, table in tables.items()}
     if labels:

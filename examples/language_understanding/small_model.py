@@ -1,6 +1,6 @@
 """Writes a small RoBERTa with random weights, in the format of the public checkpoints.
 
-    python small_model.py DICTIONARY OUTPUT
+    small_model.py DICTIONARY OUTPUT
 
 The public files of 2019 hold an argparse.Namespace, call the encoder "decoder", and keep queries,
 keys and values of the attention in one matrix.  So what loads this file loads those.

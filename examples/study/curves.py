@@ -9,7 +9,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from merged_tables import Row
+
+from examples.study.merged_tables import Row
 
 matplotlib.use("Agg")  # files only, so that no display is needed
 

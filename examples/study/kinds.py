@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cell_jobs import Evaluation
-from jobs import Job, Place
-from merged_tables import Row
-from studies import Cell, Study
-from study_fields import Fields, StudyError
+from examples.study.cell_jobs import Evaluation
+from examples.study.jobs import Job, Place
+from examples.study.merged_tables import Row
+from examples.study.studies import Cell, Study
+from examples.study.study_fields import Fields, StudyError
 
 DEFAULT = "translation"
 NAMES = (DEFAULT, "sentences")
@@ -51,5 +51,5 @@ def kind_of(name: str) -> Kind:
     """The kind of this name. StudyError if there is none."""
     if name not in NAMES:
         raise StudyError(f"kind must be {' or '.join(NAMES)}, not {name!r}")
-    found: Kind = importlib.import_module(f"{name}.kind").KIND
+    found: Kind = importlib.import_module(f"examples.study.{name}.kind").KIND
     return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from studies import WEIGHTS, Method
-from study_fields import Fields, StudyError
+from examples.study.studies import WEIGHTS, Method
+from examples.study.study_fields import Fields, StudyError
 
 # What the runner sets itself, so that every cell is trained and stopped alike.
 RESERVED = {

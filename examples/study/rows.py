@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import shlex
 
-from cell_jobs import Evaluation
-from merged_tables import Row
-from studies import Cell
-from training_log import TrainingLog
+from examples.study.cell_jobs import Evaluation
+from examples.study.merged_tables import Row
+from examples.study.studies import Cell
+from examples.translation.records.training_log import TrainingLog
 
 KEY = ("data", "method", "seed")
 CURVE_KEY = (*KEY, "updates")

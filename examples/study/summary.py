@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from merged_tables import Row
 from scipy import stats
 from tabulate import tabulate
+
+from examples.study.merged_tables import Row
 
 
 def by_method(rows: Sequence[Row], order: Sequence[str]) -> dict[str, list[Row]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 
-import rows
-from cell_jobs import Evaluation
-from complete_files import write
-from jobs import Place
-from kinds import Kind
-from merged_tables import merge, read
-from progress import say
+from examples.study import rows
+from examples.study.cell_jobs import Evaluation
+from examples.study.jobs import Place
+from examples.study.kinds import Kind
+from examples.study.merged_tables import merge, read
+from examples.study.progress import say
+from scripts.runs.complete_files import write
 
 
 class Tables:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rouge
 from numpy.typing import NDArray
-from prepare_text import TextError
+
+from examples.summarization import rouge
+from scripts.corpora.prepare_text import TextError
 
 Array = NDArray[np.float64]
 

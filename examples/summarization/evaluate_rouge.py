@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import rouge
-from complete_files import say, write_together
-from evaluate_text import EvaluationError, hypotheses
-from prepare_text import TextError, normalize_space
+from examples.summarization import rouge
+from scripts.corpora.prepare_text import TextError, normalize_space
+from scripts.runs.complete_files import say, write_together
+from scripts.scores.evaluate_text import EvaluationError, hypotheses
 
 
 def describe(data: Path, subset: str) -> dict[str, Any]:

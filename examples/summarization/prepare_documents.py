@@ -17,11 +17,11 @@ from itertools import tee
 from pathlib import Path
 from typing import TextIO
 
-import documents
-from documents import Document
-from parallel_lines import map_lines
-from prepare_text import TextError
-from unpack import aside
+from examples.summarization import documents
+from examples.summarization.documents import Document
+from scripts.archives.unpack import aside
+from scripts.corpora.parallel_lines import map_lines
+from scripts.corpora.prepare_text import TextError
 
 # fairseq's name of a split, and the names it has in the public files.
 SPLITS = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}

@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from curves import plt, save, style
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
-from merged_tables import Row
 
-from sentences.report import metric, score
+from examples.study.curves import plt, save, style
+from examples.study.merged_tables import Row
+from examples.study.sentences.report import metric, score
 
 
 def draw(results: Sequence[Row], methods: Sequence[str], path: Path) -> None:

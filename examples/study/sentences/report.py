@@ -6,10 +6,9 @@ import statistics
 import textwrap
 from collections.abc import Sequence
 
-from merged_tables import Row
-from summary import by_method, mean_difference, pairs, spread, table
-
-from sentences.rows import LOSS
+from examples.study.merged_tables import Row
+from examples.study.sentences.rows import LOSS
+from examples.study.summary import by_method, mean_difference, pairs, spread, table
 
 
 def metric(row: Row) -> str:

@@ -8,12 +8,11 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-import cell_jobs
-import train_record
-from jobs import ROOT, SCRIPTS
-from processes import Commands
-
-from translation.studies import Cell, Study
+from examples.study import cell_jobs
+from examples.study.jobs import ROOT, SCRIPTS
+from examples.study.processes import Commands
+from examples.study.translation.studies import Cell, Study
+from scripts.runs import train_record
 
 MEASURE = ROOT / "examples" / "translation" / "records" / "measure.py"
 

@@ -1,6 +1,6 @@
 """A small BART of random numbers, in the format of the public checkpoints.
 
-    python make_bart.py --data DIR --output model.pt --encoder-layers 2 ...
+    make_bart.py --data DIR --output model.pt --encoder-layers 2 ...
 
 The sizes are fairseq-train's options; what is not given is as in bart.base.
 

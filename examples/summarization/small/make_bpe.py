@@ -1,6 +1,6 @@
 """A byte-level BPE in the format of GPT-2's public files, learnt from a small corpus.
 
-    python make_bpe.py --merges 400 --output DIR TEXT...
+    make_bpe.py --merges 400 --output DIR TEXT...
 
 Writes encoder.json, vocab.bpe and dict.txt, which prepare_cnn_dm.sh takes with --bpe. It counts all
 pairs again for each merge: enough for a few hundred different words.

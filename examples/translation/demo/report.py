@@ -1,6 +1,6 @@
 """Prints the demo's table and sample translations, and keeps them in OUTPUT/report.txt.
 
-    python report.py OUTPUT
+    report.py OUTPUT
 
 OUTPUT is the folder of run.sh: what it holds of the two systems is compared as it is.
 """
@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from training_log import LogError, TrainingLog, read_log
+from examples.translation.records.training_log import LogError, TrainingLog, read_log
 
 # Folder and name of each system.
 SYSTEMS = (("plain", "plain"), ("lrdrop", "LR-Drop"))

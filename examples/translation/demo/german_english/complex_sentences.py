@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from german_english import clauses, german, sentences
-from german_english.adverbials import FUTURE, PAST, PRESENT
-from german_english.clauses import Clause, join
-from german_english.lexicon import zipf_choice
-from german_english.noun_phrase import NounPhrase
-from german_english.planner import Planner, Unsayable
-from german_english.sentences import Pair, statement
+from examples.translation.demo.german_english import clauses, german, sentences
+from examples.translation.demo.german_english.adverbials import FUTURE, PAST, PRESENT
+from examples.translation.demo.german_english.clauses import Clause, join
+from examples.translation.demo.german_english.lexicon import zipf_choice
+from examples.translation.demo.german_english.noun_phrase import NounPhrase
+from examples.translation.demo.german_english.planner import Planner, Unsayable
+from examples.translation.demo.german_english.sentences import Pair, statement
 
 # Conjunction, its translations, and per tense of the main clause the tense of the subordinate one.
 SAME = {PAST: PAST, PRESENT: PRESENT, FUTURE: PRESENT}

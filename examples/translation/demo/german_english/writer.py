@@ -6,10 +6,10 @@ import random
 import re
 from collections.abc import Callable
 
-from german_english import complex_sentences, questions, sentences
-from german_english.lexicon import Lexicon
-from german_english.planner import Planner, Unsayable
-from german_english.sentences import Pair
+from examples.translation.demo.german_english import complex_sentences, questions, sentences
+from examples.translation.demo.german_english.lexicon import Lexicon
+from examples.translation.demo.german_english.planner import Planner, Unsayable
+from examples.translation.demo.german_english.sentences import Pair
 
 CONSTRUCTIONS: tuple[tuple[Callable[[Planner], Pair], int], ...] = (
     (sentences.simple, 30),
