@@ -73,7 +73,7 @@ def start_over(cuda: bool) -> None:
     """
     gc.collect()
     if cuda:
-        torch.cuda.init()  # before that there are no numbers to reset
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # before that there are no numbers to reset
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         return

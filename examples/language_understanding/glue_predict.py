@@ -84,8 +84,8 @@ def answer(model: Any, **inputs: Any) -> torch.Tensor:
     GlueError where it is not finite: every such answer would become some label or other.
     """
     with torch.no_grad():
-        logits, _ = model(**inputs, features_only=True, classification_head_name=HEAD)
-    logits = logits.float().cpu()
+        answers, _ = model(**inputs, features_only=True, classification_head_name=HEAD)
+    logits: torch.Tensor = answers.float().cpu()
     if not logits.isfinite().all():
         raise GlueError("the model's answers are not finite numbers: its parameters are damaged")
     return logits

@@ -181,7 +181,7 @@ def main() -> int:
             if not training:
                 print(state)
             elif state != "finished":
-                os.execvp(training[0], training)
+                os.execvp(training[0], list(training))
     except (GlueError, train_record.RecordError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import signal
@@ -139,6 +140,7 @@ def main() -> int:
     except (GlueError, OSError) as error:
         print(f"predict.sh: error: {error}", file=sys.stderr)
         return 1
+    assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(encoding="utf-8")
     sys.stdout.write("".join(f"{answer}\n" for answer in answers))
     return 0

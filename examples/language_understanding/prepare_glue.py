@@ -11,9 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from examples.language_understanding.encoders import TextEncoder, gpt2_bpe, imported
+from examples.language_understanding.encoders import DICTIONARY, TextEncoder, gpt2_bpe, imported
 from examples.language_understanding.glue_binarize import (
-    DICTIONARY,
     write_classes,
     write_inputs,
     write_numbers,

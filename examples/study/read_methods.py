@@ -45,7 +45,7 @@ def read_method(fields: Fields, top: Fields, reserved: Collection[str] = ()) -> 
         "updates": top.whole("updates"),
         **{key: top.whole(key, 0, least=0) for key in ("start", "ramp")},
     }
-    weights = {name: fields.weight(name) for name in WEIGHTS}
+    weights: dict[str, Any] = {name: fields.weight(name) for name in WEIGHTS}
     numbers: dict[str, Any] = {
         name: fields.whole(name, default, least=0) for name, default in defaults.items()
     }

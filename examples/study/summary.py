@@ -42,4 +42,5 @@ def mean_difference(found: Sequence[float]) -> str:
 
 def table(lines: Sequence[Row]) -> str:
     """A table in Markdown; every line has the same columns."""
-    return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
+    text: str = tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
+    return text

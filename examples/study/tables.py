@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from examples.study import rows
 from examples.study.cell_jobs import Evaluation
@@ -17,7 +18,7 @@ from scripts.runs.complete_files import write
 class Tables:
     """results.tsv, curves.tsv, comparisons.tsv, table.md and the plots of a study."""
 
-    def __init__(self, place: Place, kind: Kind, workers: int, machine: str) -> None:
+    def __init__(self, place: Place, kind: Kind[Any, Any], workers: int, machine: str) -> None:
         self._place, self._kind = place, kind
         self._workers, self._machine = workers, machine
         self._order = list(dict.fromkeys(cell.method.name for cell in place.study.cells))

@@ -35,7 +35,7 @@ CHINESE = regex.compile(
 )
 
 
-class Tokenizer(sacremoses.MosesTokenizer):  # type: ignore[misc]
+class Tokenizer(sacremoses.MosesTokenizer):
     """sacremoses' tokenizer, repaired where it departs from tokenizer.perl."""
 
     def __init__(self, lang: str) -> None:
@@ -58,7 +58,9 @@ class Tokenizer(sacremoses.MosesTokenizer):  # type: ignore[misc]
 
     def handles_nonbreaking_prefixes(self, text: str) -> str:
         # A full stop after the last word always stands alone: "in the U.S ." (Moses since 2018).
-        return regex.sub(r"(\S)\.$", r"\1 .", super().handles_nonbreaking_prefixes(text))
+        handled: str = super().handles_nonbreaking_prefixes(text)
+        separated: str = regex.sub(r"(\S)\.$", r"\1 .", handled)
+        return separated
 
 
 def _with_properties(rule: tuple[re.Pattern[str], str]) -> tuple[Any, str]:
@@ -140,6 +142,7 @@ def normalizer(lang: str, replace_punctuation: bool = False) -> LineFunction:
 
     def normalize(line: str) -> str:
         # It also sees the line's end, where German ends a quotation with '."', and turns the two.
-        return regex.sub(r"\p{C}", " ", punctuation.normalize(f"{line}\n"))
+        normalized: str = regex.sub(r"\p{C}", " ", punctuation.normalize(f"{line}\n"))
+        return normalized
 
     return normalize

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 BATCH_LINES = 2000
@@ -38,7 +38,7 @@ def map_lines(
         return
     # A forked worker would inherit the other workers' pipes and never see their end.
     context = multiprocessing.get_context("spawn")
-    processes: list[BaseProcess] = []
+    processes: list[SpawnProcess] = []
     busy: deque[Connection] = deque()  # a pipe to each worker, that of the oldest batch first
     try:
         while batch := list(islice(lines, BATCH_LINES)):

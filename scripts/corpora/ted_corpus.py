@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scripts.archives import table as archives
+from scripts.archives.unpack import ArchiveError
 from scripts.corpora.moses_corpus import write_lines
 from scripts.corpora.prepare_text import TextError, find_text, read_lines, read_pairs
 from scripts.runs.complete_files import complete
@@ -172,7 +173,7 @@ def run(args: argparse.Namespace) -> None:
 def main() -> int:
     try:
         run(parse())
-    except (TextError, archives.ArchiveError, OSError) as error:
+    except (TextError, ArchiveError, OSError) as error:
         print(f"ted_corpus.py: error: {error}", file=sys.stderr)
         return 1
     return 0

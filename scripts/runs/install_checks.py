@@ -16,7 +16,9 @@ import shutil
 import sys
 import sysconfig
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def forget_unfinished() -> None:
@@ -66,7 +68,7 @@ def check_package(root: str, constraints: str, extras: str) -> None:
             sys.exit(f"{name} is {found}, not {pins[name.lower()]}")
 
 
-def requirements(project: dict, extras: list[str]) -> list[str]:
+def requirements(project: dict[str, Any], extras: list[str]) -> list[str]:
     """Names of the distributions that a [project] table asks for, with these extras."""
     own = re.compile(re.escape(project["name"]) + r"\[(.*)\]")
     names: list[str] = []
@@ -79,7 +81,7 @@ def requirements(project: dict, extras: list[str]) -> list[str]:
             for extra in match[1].split(","):
                 wanted += project["optional-dependencies"][extra]
         else:
-            names.append(re.match(r"[\w.-]+", requirement)[0])
+            names.append(re.split(r"[^\w.-]", requirement, maxsplit=1)[0])
     return names
 
 
@@ -109,7 +111,7 @@ def trim_setup(setup: str, *extensions: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-CHECKS = {
+CHECKS: dict[str, Callable[..., None]] = {
     "forget-unfinished": forget_unfinished,
     "fairseq": check_fairseq,
     "package": check_package,

@@ -142,7 +142,7 @@ def train(save_dir: Path, record: dict[str, object], command: Sequence[str]) -> 
     hold(save_dir)
     check(save_dir, record)
     keep(save_dir, record)
-    os.execvp(command[0], command)
+    os.execvp(command[0], list(command))
 
 
 def split_command(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

@@ -103,8 +103,8 @@ def tokenized_scores(
     tokenized = BLEU(tokenize="none", force=True)
     scores = [score(hyp, ref, "tokenized BLEU", tokenized)]
     if compound_split:
-        split = ([split_compounds(line) for line in lines] for lines in (hyp, ref))
-        scores.append(score(*split, "tokenized BLEU, compounds split", tokenized))
+        split_hyp, split_ref = ([split_compounds(line) for line in side] for side in (hyp, ref))
+        scores.append(score(split_hyp, split_ref, "tokenized BLEU, compounds split", tokenized))
     suffix = " (detokenized by sacremoses)"
     if original is None:
         original = detokenize(ref, language)

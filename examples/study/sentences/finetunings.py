@@ -52,10 +52,10 @@ class Finetuning(cell_jobs.Training):
         if self.cell.method.from_scratch:
             encoder = self.folder / "random"
             if not (encoder / "import.json").is_file():
-                random = [*MODULE, "examples.study.sentences.random_encoder", self.encoder, encoder]
-                random += ["--seed", str(self.cell.seed)]
-                commands.run(self, random, training=True)
-        command = [
+                made_by = "examples.study.sentences.random_encoder"
+                seed = ("--seed", str(self.cell.seed))
+                commands.run(self, [*MODULE, made_by, self.encoder, encoder, *seed], training=True)
+        command: list[str | Path] = [
             SCRIPTS / "finetune.sh", self.cell.data_name, self.data, "--encoder", encoder,
             "--method", "lrdrop", "--save-dir", self.folder, "--seeds", str(self.cell.seed),
             "--", *self._flags(),

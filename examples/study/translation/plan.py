@@ -19,7 +19,7 @@ def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:
     They begin as the other cells of the study do, even if those are not asked for yet.
     """
     jobs: dict[str, Job] = {}
-    starts = _starts(place.study.cells)
+    starts = _starts(place.study.cells)  # type: ignore[arg-type]
     for cell in cells:
         data = cell.data.name
         prepared = Preparation(f"data {data}", place, place.output / "data" / data, data=cell.data)

@@ -47,6 +47,7 @@ class Cell(studies.Cell):
 class Study(studies.Study):
     """``average`` checkpoints are averaged; None: the best by validation loss."""
 
+    cells: tuple[Cell, ...]
     preset: str
     average: int | None
 

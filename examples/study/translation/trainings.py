@@ -51,9 +51,9 @@ class Training(cell_jobs.Training):
         if self.begins_from and not self.folder.is_dir():
             self._branch(self.begins_from.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        memory = [sys.executable, MEASURE, self.folder / "memory.json"]
-        command = [SCRIPTS / "train.sh", self.data, "--save-dir", self.folder, *self._arguments()]
-        commands.run(self, [*memory, *command], training=True)
+        command: list[str | Path] = [sys.executable, MEASURE, self.folder / "memory.json"]
+        command += [SCRIPTS / "train.sh", self.data, "--save-dir", self.folder]
+        commands.run(self, [*command, *self._arguments()], training=True)
         self.done()
 
     def _branch(self, beginning: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.killed import kill_when
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {"VIRTUAL_ENV": "/", **os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 DIGITS = {
