@@ -133,7 +133,7 @@ def finish(folder: Path) -> None:
     from fairseq import checkpoint_utils
 
     load_plugin()
-    from lrdrop_fairseq.average_checkpoints import save
+    from lrdrop_fairseq.checkpoints.files import save
     from lrdrop_fairseq.compat.refusals import Refused
 
     best = folder / BEST

@@ -92,7 +92,7 @@ def evaluate(options: argparse.Namespace) -> None:
     sentences = list(map(rouge.Sentences(), summaries))
     means = 100 * rouge.score(sentences, references).mean(axis=0)
     # Here, because an incomplete generation ends above without waiting for all of fairseq.
-    from lrdrop_fairseq.average_checkpoints import parts
+    from lrdrop_fairseq.checkpoints.average import parts
 
     result = {
         "subset": subset,

@@ -139,7 +139,7 @@ def run_score(options: argparse.Namespace) -> None:
         options.data, options.subset, options.generated, options.compound_split
     )
     # Here, because it imports all of fairseq, and an incomplete translation ends in the line above.
-    from lrdrop_fairseq.average_checkpoints import parts
+    from lrdrop_fairseq.checkpoints.average import parts
 
     language = prepared["target_lang"]
     result = {

@@ -27,13 +27,14 @@ from fairseq.models.transformer import (
     TransformerModelBase,
 )
 
-from lrdrop_fairseq import export as exporting
+from lrdrop_fairseq.checkpoints import export as exporting
+from lrdrop_fairseq.checkpoints.export import export, plain
+from lrdrop_fairseq.checkpoints.export_options import ExportError
 from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
     LRDropLabelSmoothedCrossEntropyConfig,
     LRDropLabelSmoothedCrossEntropyCriterion,
 )
-from lrdrop_fairseq.export import export, load, main, plain
-from lrdrop_fairseq.export_options import ExportError
+from lrdrop_fairseq.export import load, main
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 from tests import toy_run as toy
 from tests.toy import make_sample, make_trainer

@@ -10,15 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from lrdrop_fairseq.average_checkpoints import (
-    AveragingError,
-    RunningAverage,
-    average_checkpoints,
-    last_checkpoints,
-    main,
-    parts,
-    save,
-)
+from lrdrop_fairseq.average_checkpoints import main
+from lrdrop_fairseq.checkpoints.average import average_checkpoints, parts
+from lrdrop_fairseq.checkpoints.files import save
+from lrdrop_fairseq.checkpoints.newest import last_checkpoints
+from lrdrop_fairseq.checkpoints.running_average import AveragingError, RunningAverage
 
 
 def write_checkpoint(path: Path, updates: int, model: dict[str, torch.Tensor]) -> Path:
