@@ -27,9 +27,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a command may be given anywhere
+from scripts.archives.check import CHUNK, ArchiveError, check_format
 from scripts.archives.table import Archive, find
 from scripts.archives.transfer import download, note
-from scripts.archives.unpack import CHUNK, ArchiveError, aside, check_format, remove, unpack
+from scripts.archives.unpack import unpack
+from scripts.runs.complete_folders import aside, remove
 
 
 def default_cache() -> Path:

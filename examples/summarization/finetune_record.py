@@ -63,7 +63,7 @@ def find(bart: str, data: Path, any_size: bool) -> tuple[str, str]:
 
 def public_checkpoint(name: str) -> Path:
     """model.pt of bart.base or bart.large, downloaded into the folder models if it is not there."""
-    from scripts.archives.unpack import ArchiveError
+    from scripts.archives.check import ArchiveError
     from scripts.download import provide
 
     try:

@@ -19,9 +19,9 @@ from typing import TextIO
 
 from examples.summarization import documents
 from examples.summarization.documents import Document
-from scripts.archives.unpack import aside
 from scripts.corpora.parallel_lines import map_lines
 from scripts.corpora.prepare_text import TextError
+from scripts.runs.complete_folders import aside
 
 # fairseq's name of a split, and the names it has in the public files.
 SPLITS = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.archives.unpack import ArchiveError
+from scripts.archives.check import ArchiveError
 
 TABLE = Path(__file__).resolve().parent / "archives.json"
 

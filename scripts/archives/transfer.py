@@ -18,7 +18,7 @@ from email.message import Message
 from pathlib import Path
 from typing import BinaryIO
 
-from scripts.archives.unpack import CHUNK, ArchiveError
+from scripts.archives.check import CHUNK, ArchiveError
 
 TIMEOUT = 60.0  # seconds without a byte
 ATTEMPTS = 4  # in a row without a byte of progress, per mirror

@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from scripts.archives import table as archives
-from scripts.archives.unpack import ArchiveError
+from scripts.archives.check import ArchiveError
 from scripts.corpora.moses_corpus import write_lines
 from scripts.corpora.prepare_text import TextError, find_text, read_lines, read_pairs
 from scripts.runs.complete_files import complete

@@ -25,8 +25,8 @@ from typing import Any
 import pytest
 
 from scripts import download
+from scripts.archives import check, transfer, unpack
 from scripts.archives import table as archives
-from scripts.archives import transfer, unpack
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "scripts" / "download.py"
@@ -433,7 +433,7 @@ def test_an_archive_with_altered_headers_is_refused(tmp_path: Path, file: str, d
     """Python's libraries raise errors of all kinds for them."""
     archive = tmp_path / file
     archive.write_bytes(data)
-    with pytest.raises(unpack.ArchiveError, match=f"{file} is truncated or altered"):
+    with pytest.raises(check.ArchiveError, match=f"{file} is truncated or altered"):
         unpack.unpack(archive, tmp_path / "out")
     assert list(tmp_path.iterdir()) == [archive]
 
@@ -443,7 +443,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     info.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
-    with pytest.raises(unpack.ArchiveError, match="out is a link"):
+    with pytest.raises(check.ArchiveError, match="out is a link"):
         unpack.unpack(tmp_path / "a.zip", tmp_path / "a")
     assert [p.name for p in tmp_path.iterdir()] == ["a.zip"]
 
@@ -491,9 +491,9 @@ def test_single_members_and_an_archive_within_an_archive(place: Place, tmp_path:
     assert folder == place.into / "corpus"
     assert place.unpacked() == {"corpus/corpus/train.en": b"one\n"}
     assert [p.name for p in place.into.iterdir()] == ["corpus"]
-    with pytest.raises(unpack.ArchiveError, match="is there, but lacks corpus/train.de"):
+    with pytest.raises(check.ArchiveError, match="is there, but lacks corpus/train.de"):
         download.provide("corpus", place.into, only=["corpus/train.de"])
-    with pytest.raises(unpack.ArchiveError, match="holds no train.fr"):
+    with pytest.raises(check.ArchiveError, match="holds no train.fr"):
         unpack.unpack(tmp_path / "all.tgz", tmp_path / "x", only=["train.fr"])
     assert not (tmp_path / "x").exists()
 
