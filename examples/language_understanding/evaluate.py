@@ -23,8 +23,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a command may be given anywhere
-from examples.language_understanding.glue_run import read_record, write
+from examples.language_understanding.glue_run import read_record
 from examples.language_understanding.glue_tasks import GlueError
+from scripts.runs.complete_files import write
 
 
 def seed_folders(folder: Path) -> list[Path]:

@@ -21,9 +21,9 @@ from examples.language_understanding.glue_run import (
     check_prepared,
     load_plugin,
     read_record,
-    write,
 )
 from examples.language_understanding.glue_tasks import IDS, GlueError, Task, read_task
+from scripts.runs.complete_files import write
 
 BATCH = 32  # sentences at once; changes nothing but the time
 HEAD = "sentence_classification_head"

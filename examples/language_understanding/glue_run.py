@@ -23,6 +23,8 @@ from typing import Any
 
 from examples.language_understanding.glue_tasks import HERE, OWN_TEXT, GlueError
 from scripts.runs import train_record  # noqa: E402
+from scripts.runs.complete_files import write
+from scripts.runs.json_objects import DamagedError, read_object
 
 BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
 
@@ -31,21 +33,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     """finetune.json of a folder; GlueError when there is none, or it is damaged."""
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError as error:
         raise GlueError(f"{path} does not exist: fine-tune with finetune.sh") from error
-    except ValueError as error:
-        raise GlueError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(record, dict):
-        raise GlueError(f"{path}: a JSON object was expected")
-    return record
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file that appears only when it is complete."""
-    aside = path.with_name(f"{path.name}.part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(aside, path)
+    except DamagedError as error:
+        raise GlueError(str(error)) from error
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

@@ -11,15 +11,18 @@ from typing import Any
 from examples.summarization import rouge
 from scripts.corpora.prepare_text import TextError, normalize_space
 from scripts.runs.complete_files import say, write_together
+from scripts.runs.json_objects import DamagedError, read_object
 from scripts.scores.evaluate_text import EvaluationError, hypotheses
 
 
 def describe(data: Path, subset: str) -> dict[str, Any]:
     """prepare.json of a data directory that has the subset; EvaluationError otherwise."""
-    path = data / "prepare.json"
-    if not path.is_file():
-        raise EvaluationError(f"{path} does not exist: make the data with prepare_cnn_dm.sh")
-    prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if not (data / "prepare.json").is_file():
+        raise EvaluationError(f"{data}: no prepare.json; make the data with prepare_cnn_dm.sh")
+    try:
+        prepared = read_object(data / "prepare.json")
+    except DamagedError as error:
+        raise EvaluationError(f"{error}; prepare the data again") from error
     if prepared.get("bpe") != "gpt2":
         raise EvaluationError(f"{data} was not made by prepare_cnn_dm.sh")
     if subset not in prepared["subsets"]:

@@ -6,12 +6,11 @@ embeddings stands for the same word in both.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from scripts.corpora import prepare_subwords
+from scripts.corpora import preparation, prepare_subwords
 from scripts.corpora.prepare_subwords import Segmenter
 from scripts.corpora.prepare_text import TextError
 
@@ -22,21 +21,11 @@ DESCRIBED = ("pretokenized", "vocab_size", "sentencepiece", "model_type", "chara
 
 def read(data: Path) -> dict[str, Any]:
     """prepare.json of a translation's data; TextError where it is not what prepare.sh writes."""
-    path = data / "prepare.json"
-    if not path.is_file():
+    if not (data / "prepare.json").is_file():
         raise TextError(
-            f"--vocabulary-of {data}: no {path.name} in it; give a directory that prepare.sh made"
+            f"--vocabulary-of {data}: no prepare.json in it; give a directory that prepare.sh made"
         )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TextError(f"{path}: not valid JSON ({error}); prepare that data again") from error
-    needed = {"source_lang", "target_lang", "pretokenized"}
-    if not isinstance(record, dict) or not needed <= record.keys():
-        raise TextError(
-            f"{path} is not of prepare.sh, or damaged: --vocabulary-of takes data for translation"
-        )
-    return record
+    return preparation.read(data, "source_lang", "target_lang", "pretokenized")
 
 
 def dictionary(data: Path, record: dict[str, Any]) -> Path:

@@ -19,7 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from scripts.corpora import preparation
+from scripts.corpora.prepare_text import TextError
 from scripts.runs.complete_files import write
+from scripts.runs.json_objects import DamagedError, read_object
 
 LOCK = Path(__file__).resolve().parents[2] / "lrdrop_fairseq" / "save_dir_lock.py"
 
@@ -28,26 +31,13 @@ class RecordError(Exception):
     """What is wrong, where, and what to do about it."""
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """The object in a JSON file. RecordError when the file is not one."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RecordError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise RecordError(f"{path}: a JSON object was expected")
-    return value
-
-
 def languages(data: Path) -> tuple[str, str]:
     """(source, target) of a data directory that the models can be trained on."""
-    described = data / "prepare.json"
-    if not described.is_file():
-        raise RecordError(f"{described} does not exist: make the data directory with prepare.sh")
-    contents = read_json(described)
-    source, target = contents.get("source_lang"), contents.get("target_lang")
-    if not isinstance(source, str) or not isinstance(target, str):
-        raise RecordError(f"{described}: source_lang and target_lang are missing; prepare it again")
+    try:
+        contents = preparation.read(data, "source_lang", "target_lang")
+    except TextError as error:
+        raise RecordError(str(error)) from error
+    source, target = contents["source_lang"], contents["target_lang"]
     dictionaries = [data / f"dict.{language}.txt" for language in (source, target)]
     for path in dictionaries:
         if not path.is_file():
@@ -100,7 +90,10 @@ def check(save_dir: Path, record: dict[str, object]) -> None:
             "trained there: give another --save-dir"
         )
     # A record that does not say the dictionary is older than this check.
-    before = {"dictionary": record.get("dictionary"), **read_json(path)}
+    try:
+        before = {"dictionary": record.get("dictionary"), **read_object(path)}
+    except DamagedError as error:
+        raise RecordError(str(error)) from error
     differ = [
         f"{key} {before.get(key)!r} there, {value!r} now"
         for key, value in record.items()
@@ -166,7 +159,7 @@ def command_line(description: str | None) -> argparse.ArgumentParser:
 
 def describe(options: argparse.Namespace, **more: object) -> dict[str, object]:
     """The record of the run that :func:`command_line` says."""
-    dictionary = read_json(options.data / "prepare.json").get("dictionary_sha256")
+    dictionary = read_object(options.data / "prepare.json").get("dictionary_sha256")
     if dictionary is not None:  # data of older versions do not say it
         more["dictionary"] = dictionary
     return {

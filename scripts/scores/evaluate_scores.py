@@ -16,6 +16,7 @@ from typing import Any
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from scripts.corpora import preparation
 from scripts.corpora.prepare_text import TextError, normalize_space, read_lines
 from scripts.runs.complete_files import say, write_together
 from scripts.scores.evaluate_report import report
@@ -27,6 +28,8 @@ from scripts.scores.evaluate_text import (
     join_bpe,
     split_compounds,
 )
+
+NEEDED = ("subsets", "pretokenized", "source_lang", "target_lang")
 
 
 @dataclass
@@ -41,20 +44,10 @@ class Score:
 
 def describe(data: Path, subset: str, compound_split: bool = False) -> dict[str, Any]:
     """prepare.json of a data directory that can be scored so; EvaluationError otherwise."""
-    path = data / "prepare.json"
-    if not path.is_file():
-        raise EvaluationError(f"{path} does not exist: make the data directory with prepare.sh")
     try:
-        prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise EvaluationError(
-            f"{path}: not valid JSON ({error}); prepare the data again"
-        ) from error
-    needed = {"subsets", "pretokenized", "source_lang", "target_lang"}
-    if not isinstance(prepared, dict) or not needed <= prepared.keys():
-        raise EvaluationError(
-            f"{path} is not of prepare.sh, or damaged: it must say {', '.join(sorted(needed))}"
-        )
+        prepared = preparation.read(data, *NEEDED)
+    except TextError as error:
+        raise EvaluationError(str(error)) from error
     if subset not in prepared["subsets"]:
         known = ", ".join(prepared["subsets"])
         raise EvaluationError(f"{data} has no subset '{subset}': it has {known}")
