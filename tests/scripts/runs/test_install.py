@@ -21,9 +21,10 @@ ROOT = Path(__file__).resolve().parents[3]
 def clone(tmp_path: Path) -> Path:
     """A folder with the script and what it reads, and no .venv."""
     (tmp_path / "scripts" / "runs").mkdir(parents=True)
-    for name in ("scripts/install.sh", "scripts/runs/install_checks.py", "scripts/common.sh"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    for name in ("constraints.txt", "pyproject.toml"):
+    for name in (
+        "scripts/install.sh", "scripts/common.sh", "scripts/runs/virtual_environment.sh",
+        "scripts/runs/install_checks.py", "constraints.txt", "pyproject.toml",
+    ):  # fmt: skip
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
