@@ -24,6 +24,7 @@ EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 def main() -> None:
+    """The command line."""
     machine = describe_machine()
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))
     aside = Path(sys.argv[1]).with_suffix(".tmp")

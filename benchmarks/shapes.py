@@ -94,6 +94,7 @@ SHAPES = {
 
 
 def dictionary(size: int) -> Dictionary:
+    """A dictionary of this many entries, the special ones included."""
     words = Dictionary()
     for i in range(size - len(words)):
         words.add_symbol(f"w{i}")

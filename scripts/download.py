@@ -35,6 +35,7 @@ from scripts.runs.complete_folders import aside, remove
 
 
 def default_cache() -> Path:
+    """Where archives are kept when nobody says where."""
     if cache := os.environ.get("LRDROP_CACHE"):
         return Path(cache)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lrdrop_fairseq"
@@ -145,6 +146,7 @@ def provide(
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description="Gets public archives, verified and unpacked.")
     parser.add_argument("--into", type=Path, required=True, help="each NAME becomes a folder here")
     parser.add_argument("--cache", type=Path, help="keep the archives here")

@@ -62,6 +62,7 @@ def flags(folder: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2

@@ -78,6 +78,7 @@ def run_summarize(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

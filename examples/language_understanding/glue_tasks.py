@@ -143,6 +143,7 @@ def read_sizes(task: str) -> dict[str, int]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("data", type=Path)

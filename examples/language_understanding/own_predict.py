@@ -126,6 +126,7 @@ def _answers(task: Task, fairseq_task: Any, logits: torch.Tensor) -> list[str]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path)

@@ -107,6 +107,7 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     options = parse()
     try:
         for path in subsets(options).values():

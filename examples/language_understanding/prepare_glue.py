@@ -109,6 +109,7 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("--raw", type=Path, required=True)

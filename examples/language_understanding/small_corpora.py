@@ -129,6 +129,7 @@ def write_bpe(output: Path) -> None:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("--examples", type=int, default=800, help="training examples of each task")

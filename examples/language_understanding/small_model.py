@@ -64,6 +64,7 @@ def make_checkpoint(dictionary: Path, seed: int = 1) -> dict[str, object]:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2

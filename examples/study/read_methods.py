@@ -32,6 +32,7 @@ def read_flags(fields: Fields, reserved: Collection[str] = ()) -> tuple[str, ...
 
 
 def read_seeds(top: Fields) -> list[int]:
+    """The seeds of a study.  StudyError where they are not different whole numbers."""
     seeds = top.content.get("seeds", [1])
     if not isinstance(seeds, list) or not all(isinstance(s, int) and s > 0 for s in seeds):
         raise StudyError(f"{top.where}: seeds must be a list of whole numbers, not {seeds!r}")

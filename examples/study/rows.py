@@ -15,6 +15,7 @@ CURVE_KEY = (*KEY, "updates")
 
 
 def key(evaluation: Evaluation) -> Row:
+    """The columns that say which cell a row is of."""
     cell = evaluation.cell
     return {"data": cell.data.name, "method": cell.method.name, "seed": str(cell.seed)}
 

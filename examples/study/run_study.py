@@ -27,6 +27,7 @@ from examples.study.tables import Tables
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     args = _parse()
     try:
         study = read_study(args.study, ROOT)

@@ -86,6 +86,7 @@ def table(names: list[str], scores: list[Array], resamples: int, seed: int) -> s
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--resamples", type=int, required=True)

@@ -122,6 +122,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("check", "score"):

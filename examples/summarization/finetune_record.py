@@ -73,6 +73,7 @@ def public_checkpoint(name: str) -> Path:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = train_record.command_line(__doc__)
     parser.add_argument("--bart", required=True)
     parser.add_argument("--any-size", action="store_true")

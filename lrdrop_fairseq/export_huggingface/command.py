@@ -1,4 +1,6 @@
-"""A trained sentence model as a folder that Hugging Face's ``transformers`` loads::
+"""A trained sentence model as a folder that Hugging Face's ``transformers`` loads.
+
+::
 
     python -m lrdrop_fairseq.export CHECKPOINT --huggingface OUT_FOLDER --encoder FOLDER
 

@@ -76,6 +76,7 @@ def reported(archive: Path) -> Iterator[None]:
 
 
 def refuse_page(archive: Path) -> None:
+    """ArchiveError for a web page in the place of a file."""
     with archive.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
@@ -93,6 +94,7 @@ def _check_parquet(archive: Path) -> None:
 
 
 def check_name(archive: Path, name: str) -> None:
+    """ArchiveError for the name of a member that leads out of its folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
         raise ArchiveError(f"{archive} holds the path '{name}', outside of its own folder: refused")

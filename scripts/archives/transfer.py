@@ -32,6 +32,7 @@ class MirrorError(Exception):
 
 
 def note(message: str) -> None:
+    """A line of progress on standard error."""
     print(f"download.py: {message}", file=sys.stderr, flush=True)
 
 

@@ -42,6 +42,7 @@ CACHED_WORDS = 500_000  # a few hundred bytes each, in every worker
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text that appears when it is complete."""
     with complete(path) as output:
         for line in lines:
             output.write(f"{line}\n")
@@ -117,6 +118,7 @@ def parse() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run one command."""
     if args.command == "tokenize":
         from scripts.corpora import (
             moses_text,  # here, because the other steps do without sacremoses, which loads slowly
@@ -147,6 +149,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     try:
         run(parse())
     except (TextError, OSError) as error:

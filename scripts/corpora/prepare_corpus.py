@@ -32,6 +32,7 @@ BATCH_LINES = 10_000
 
 
 def note(message: str) -> None:
+    """A line of progress on standard error."""
     print(f"prepare.sh: {message}", file=sys.stderr, flush=True)
 
 
@@ -144,6 +145,7 @@ def prepare(args: argparse.Namespace) -> dict[str, object]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     for option in ("--source-lang", "--target-lang", "--train", "--valid", "--test"):
         parser.add_argument(option, required=True)

@@ -95,8 +95,11 @@ def _explain(message: str, vocab_size: int) -> str:
 
 
 def segmenter(model: Path, workers: int) -> Segmenter:
-    """A function from lines to their pieces. A character that the model does not know comes out
-    as itself, which fairseq's dictionary then takes for ``<unk>``."""
+    """A function from lines to their pieces.
+
+    A character that the model does not know comes out as itself, which fairseq's dictionary then
+    takes for ``<unk>``.
+    """
     import sentencepiece
 
     try:

@@ -80,6 +80,7 @@ def table(done: dict[str, Any]) -> str:
 
 
 def main() -> None:
+    """The command line."""
     data = Path(sys.argv[1])
     record = data / "prepare.json"
     done = json.loads(record.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""Checked reading of parallel text: UTF-8, plain or gzipped, one segment a line.
+r"""Checked reading of parallel text: UTF-8, plain or gzipped, one segment a line.
 
-Only ``\\n`` ends a line. Other characters that some tools take for a line end (carriage return,
+Only ``\n`` ends a line. Other characters that some tools take for a line end (carriage return,
 U+2028, U+0085, form feed) are ordinary white space here, so that both sides keep the same lines
 in every tool that reads them later.
 """

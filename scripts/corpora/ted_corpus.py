@@ -91,6 +91,7 @@ def write_sets(out: str, sets: list[tuple[Path, Path]]) -> None:
 
 
 def check_parallel(prefix: str, pair: str) -> None:
+    """TextError unless both sides have as many lines."""
     source, target = pair.split("-")
     for _ in read_pairs(find_text(prefix, source), find_text(prefix, target)):
         pass
@@ -159,6 +160,7 @@ def parse() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Run one command."""
     if args.command == "train":
         write_training(args.folder, args.pair, args.campaign, args.out)
     elif args.command == "sets":
@@ -171,6 +173,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     try:
         run(parse())
     except (TextError, ArchiveError, OSError) as error:

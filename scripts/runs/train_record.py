@@ -172,6 +172,7 @@ def describe(options: argparse.Namespace, **more: object) -> dict[str, object]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = command_line(__doc__)
     parser.add_argument("--preset", required=True)
     arguments, command = split_command(sys.argv[1:])

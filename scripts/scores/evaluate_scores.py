@@ -157,6 +157,7 @@ def run_score(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("check", "score"):

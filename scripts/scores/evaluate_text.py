@@ -14,9 +14,9 @@ class EvaluationError(Exception):
 
 
 def hypotheses(generated: Path, count: int) -> list[str]:
-    """The translations, as token strings, that fairseq-generate printed, in input order.
+    r"""The translations, as token strings, that fairseq-generate printed, in input order.
 
-    It translates in the order of length and prints ``H-<index>\\t<score>\\t<tokens>``. Raises
+    It translates in the order of length and prints ``H-<index>\t<score>\t<tokens>``. Raises
     EvaluationError unless there is exactly one for each index below ``count``.
     """
     found: dict[int, str] = {}

@@ -81,6 +81,7 @@ def check(flags: Sequence[str], reasons: dict[str, str], what: str) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     arguments = sys.argv[1:]
     reasons = dict(REASONS)
     if arguments[0] == "--beam":

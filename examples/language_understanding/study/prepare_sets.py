@@ -140,6 +140,7 @@ def describe(name: str, subsets: dict[str, list[Row]], empty: int) -> str:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -17,6 +17,7 @@ def metric(row: Row) -> str:
 
 
 def score(row: Row, subset: str = "test") -> float:
+    """The score of a row by the metric of its set, in percent."""
     return float(row[f"{subset} {metric(row)}"])
 
 

@@ -60,6 +60,7 @@ def learn(words: Counter[Word], merges: int) -> list[Pair]:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--merges", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True)

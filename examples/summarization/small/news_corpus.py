@@ -96,6 +96,7 @@ def report(rng: random.Random) -> tuple[str, list[str]]:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--train", type=int, default=4000)

@@ -84,6 +84,7 @@ def positive(text: str) -> int:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--output", type=Path, required=True, help="a folder that does not exist yet"

@@ -90,6 +90,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

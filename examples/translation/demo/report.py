@@ -151,6 +151,7 @@ def build(output: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
