@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from fairseq.data import Dictionary
 
+from examples.language_understanding import evaluate as glue_evaluate
 from examples.language_understanding import (
     glue_metrics,
     glue_plot,
@@ -26,12 +24,6 @@ from examples.language_understanding import (
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "language_understanding"
-
-
-# By its path: other examples have an evaluate.py too.
-spec: Any = importlib.util.spec_from_file_location("glue_evaluate", EXAMPLE / "evaluate.py")
-glue_evaluate: Any = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(glue_evaluate)
 
 
 def scores(task: str, predicted: str, labels: str) -> dict[str, float | None]:
@@ -188,7 +180,7 @@ def test_without_matplotlib_there_is_a_table_still(
 ) -> None:
     folder = write_scores(tmp_path / "a", {1: {"mcc": 12.5}})
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "glue_plot")
+    monkeypatch.delitem(sys.modules, "examples.language_understanding.glue_plot")
     arguments = ["evaluate.py", "summarize", str(folder), "--output", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", arguments)
     assert glue_evaluate.main() == 0  # the table is what was wanted, and is there

@@ -336,8 +336,8 @@ def test_yaml_trains_what_the_shell_trains(small: Path, whole: Path) -> None:
     described = "--task MRPC --method lrdrop --arch lr_drop_roberta --seed 2 --flags=".split()
     described += ["--model", str(small / "model.pt"), "--data", str(small / "data")]
     run_module = str(ROOT / "scripts" / "runs" / "run_module.py")
-    glue_run = "examples.language_understanding.glue_run"
-    begin = [sys.executable, run_module, glue_run, "begin", str(folder), *described]
+    module = "examples.language_understanding.glue_run"
+    begin = [sys.executable, run_module, module, "begin", str(folder), *described]
     begun = run(begin, real_environment())
     assert begun.stdout == "start\n", begun.stderr
     sizes = [option.split(" ") for option in SIZES.removeprefix("--").split(" --")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import os
 import random
@@ -23,6 +22,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from transformers import BertConfig, BertForMaskedLM
 
 from examples.language_understanding import (
+    encoders,
     glue_plot,
     glue_predict,
     glue_summary,
@@ -273,7 +273,7 @@ def test_other_vocabularies(tmp_path: Path) -> None:
               texts(tmp_path / "b", "input0", "test")]  # fmt: skip
     assert joined == expected
     for data in (tmp_path / "a", tmp_path / "b"):
-        copy = importlib.import_module("encoders").saved(data / "encoder")
+        copy = encoders.saved(data / "encoder")
         ids = data_utils.load_indexed_dataset(str(data / "input0" / "test"), copy.dictionary)
         assert [list(row) for row in ids] == list(copy.encode(expected))
 

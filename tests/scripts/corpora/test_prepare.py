@@ -400,7 +400,7 @@ def test_a_folder_that_appears_meanwhile_is_not_moved_into(tmp_path: Path) -> No
     for name in ("mine", "theirs"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.bin").touch()
-    script = 'source "$0"; move_folder "$@"'
+    script = 'source "$0"; source "$ROOT/scripts/corpora/output_folders.sh"; move_folder "$@"'
     arguments = ["bash", "-c", script, str(ROOT / "scripts" / "common.sh")]
     assert "theirs was made meanwhile" in refused([*arguments, "mine", "theirs"], tmp_path)
     assert run([*arguments, "mine", "new"], tmp_path).returncode == 0

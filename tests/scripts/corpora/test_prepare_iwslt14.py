@@ -216,7 +216,7 @@ def test_other_sizes_than_the_published_ones_are_refused(runner: Runner, archive
 
 
 def test_the_table_has_the_published_sizes() -> None:
-    table = json.loads((ROOT / "scripts" / "archives.json").read_text())
+    table = json.loads((ROOT / "scripts" / "archives" / "archives.json").read_text())
     sizes = {"train": 160239, "valid": 7283, "test": 6750}
     assert table["iwslt14-de-en"]["pairs"] == sizes
     assert table["iwslt14-de-en"]["size"] == 19_982_877
