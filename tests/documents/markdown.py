@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
 import unicodedata
@@ -14,6 +15,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).resolve().parents[2]
+logging.getLogger("markdown_it").setLevel(logging.INFO)  # or pytest shows each rule it tries
 
 
 @dataclass(frozen=True)
