@@ -41,7 +41,7 @@ class DocumentError(Exception):
 def recorded(text: str, folder: Path) -> list[list[str]]:
     """The commands that bash would run for ``text``, in their order; ``folder`` is empty."""
     scripts = set(re.findall(r"(?:[\w.-]+/)+[\w-]+\.(?:sh|py)\b", text))
-    stand_ins = (f"function {name} {{ record {name} \"$@\"; }}\n" for name in sorted(scripts))
+    stand_ins = (f'function {name} {{ record {name} "$@"; }}\n' for name in sorted(scripts))
     # What blocks read from and write to, by the side of their commands.
     (folder / "data" / "multi30k-2000").mkdir(parents=True)
     (folder / "new.txt").touch()

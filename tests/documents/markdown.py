@@ -55,20 +55,23 @@ def _inline(document: Path) -> Iterator[tuple[int, Token]]:
     """The parts of all running text with the line on which its paragraph or row begins."""
     for token in _tokens(document):
         for child in token.children or ():
-            yield (token.map or [0])[0] + 1, child
+            yield _line(token), child
+
+
+def _line(token: Token) -> int:
+    """The one on which it begins, from 1."""
+    return (token.map or [0])[0] + 1
 
 
 def links(document: Path) -> Iterator[tuple[int, str]]:
     """Line and target of each link and picture."""
-    for line, token in _inline(document):
+    blocks_of_html = ((_line(token), token) for token in _tokens(document))
+    for line, token in (*_inline(document), *blocks_of_html):
         if token.type in ("link_open", "image"):
             yield line, str(token.attrGet("href") or token.attrGet("src"))
-        elif token.type == "html_inline":
-            yield from ((line, target) for target in re.findall(r'(?:src|href)="(.*?)"', token.content))
-    for token in _tokens(document):
-        if token.type == "html_block":
-            line = (token.map or [0])[0] + 1
-            yield from ((line, target) for target in re.findall(r'(?:src|href)="(.*?)"', token.content))
+        elif token.type in ("html_inline", "html_block"):
+            for target in re.findall(r'(?:src|href)="(.*?)"', token.content):
+                yield line, target
 
 
 def code_spans(document: Path) -> Iterator[tuple[int, str]]:
@@ -109,8 +112,7 @@ def blocks(document: Path) -> list[Block]:
     result, comment = [], ""
     for token in _tokens(document):
         if token.type == "fence":
-            line = (token.map or [0])[0] + 1
-            result.append(Block(document, line, token.info, token.content, comment))
+            result.append(Block(document, _line(token), token.info, token.content, comment))
         html = token.content.strip() if token.type == "html_block" else ""
         comment = html[4:-3].strip() if html.startswith("<!--") and html.endswith("-->") else ""
     return result

@@ -91,7 +91,8 @@ def test_what_is_wrong_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_blocks_come_with_the_comment_above_them(tmp_path: Path) -> None:
     document = tmp_path / "one.md"
     document.write_text(
-        "a\n<!-- not above it -->\n\nb\n\n```bash\none\n```\n\n<!-- above it -->\n\n```bash\ntwo\n```\n"
+        "a\n<!-- not above it -->\n\nb\n\n```bash\none\n```\n\n"
+        "<!-- above it -->\n\n```bash\ntwo\n```\n"
     )
     found = [(block.line, block.text, block.comment) for block in markdown.blocks(document)]
     assert found == [(6, "one\n", ""), (12, "two\n", "above it")]
