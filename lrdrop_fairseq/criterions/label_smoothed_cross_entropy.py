@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class LRDropLabelSmoothedCrossEntropyConfig(LRDropConfig, LabelSmoothedCrossEntropyCriterionConfig):
+    """The options of both; the terms begin late."""
+
     lr_drop_start: float = field(
         default=0.67,
         metadata={
