@@ -62,7 +62,8 @@ def check_marker(block: Block, names: list[str]) -> None:
             return
         # A target of make installs first; what it starts then is a program like the others.
         for name in (name for name in names if name != "make"):
-            if Path(name).name not in text and ALIASES.get(name, name) not in text:
+            module = name.removesuffix(".py").replace("/", ".")
+            if not any(way in text for way in (Path(name).name, module, ALIASES.get(name, name))):
                 raise DocumentError(f"{rest} does not start {name}")
     else:
         raise DocumentError("no comment above it says what tests it, or why nothing does")
