@@ -18,10 +18,12 @@ from pathlib import Path
 from fairseq import options
 
 import lrdrop_fairseq  # noqa: F401  registers the architectures and criterions
+from tests import toy_run
 from tests.documents.markdown import ROOT
 
 # What is no program of this repository and has no flags of ours.
 FOREIGN = {"-c", "awk", "ct2-fairseq-converter", "git", "ln", "mkdir", "mv", "pip"}
+PACKAGES = {"benchmarks", "examples", "lrdrop_fairseq", "scripts"}
 # Scripts that hand all of their arguments to another one.
 HANDS_OVER = {"examples/translation/slurm.sh": "scripts/train.sh"}
 
@@ -80,7 +82,7 @@ def program(command: Sequence[str]) -> tuple[str, list[str]] | None:
         first = next(i for i, word in enumerate(arguments) if word.endswith(".sh"))
         return program(arguments[first:])
     if name == "python" and arguments[0] == "-m":
-        ours = arguments[1].partition(".")[0] in ("lrdrop_fairseq", "benchmarks")
+        ours = arguments[1].partition(".")[0] in PACKAGES
         return (arguments[1], arguments[2:]) if ours else None
     if name == "python":
         name, *arguments = arguments
@@ -132,8 +134,10 @@ def usage(name: str, *subcommand: str) -> str:
     else:
         raise DocumentError(f"{name}: no such command is known to the tests of the documents")
     command += [*subcommand, "--help"]
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    # A user has no PYTHONPATH.
+    done = subprocess.run(
+        command, cwd=ROOT, env=toy_run.ENVIRONMENT, capture_output=True, text=True
+    )
     text = done.stdout + done.stderr
     if not re.match("usage: ", text, re.IGNORECASE):
         raise DocumentError(f"{name} --help prints no usage: {text.strip()[-300:]}")
