@@ -35,7 +35,7 @@ def test_pre_commit_makes_the_checks_of_make_lint() -> None:
 
 
 def test_public_ci_runs_all_pythons_that_can_be_installed() -> None:
-    install = (ROOT / "scripts" / "install.sh").read_text()
+    install = "".join(file.read_text() for file in files("scripts/*.sh"))
     supported = re.search(r"^supported\(\) \{(.+)\}$", install, re.MULTILINE)
     assert supported
     job = read_yaml(".github/workflows/ci.yml")["jobs"]["test"]
