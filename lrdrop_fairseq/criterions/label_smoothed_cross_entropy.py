@@ -168,7 +168,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Aggregate over workers and gradient accumulation; see the README for the units."""
+        """Aggregate over workers and gradient accumulation; see docs/options.md for the units."""
         super().reduce_metrics(logging_outputs)
         # The KL divergence in bits like fairseq's losses; the other two have no unit.
         units = {"hidden_loss": 1.0, "attention_loss": 1.0, "output_loss": math.log(2)}

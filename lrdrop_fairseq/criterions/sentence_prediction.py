@@ -133,7 +133,7 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Aggregate over workers and gradient accumulation; see the README for the units."""
+        """Aggregate over workers and gradient accumulation; see docs/options.md for the units."""
         super().reduce_metrics(logging_outputs)
         # fairseq divides every loss by log 2, that of a regression too: so they can be compared.
         bits = math.log(2)

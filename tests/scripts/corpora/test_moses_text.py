@@ -35,7 +35,7 @@ Steps = moses_text.Steps
 def test_fairseq_tokenizes_raw_text_the_same(
     steps: dict[str, bool], options: dict[str, bool]
 ) -> None:
-    """With the options that the README names for ``from_pretrained``."""
+    """With the options that docs/checkpoints.md names for ``from_pretrained``."""
     line = "It's a \"well-known\" e-mail, isn't it?"
     fairseq = MosesTokenizer(MosesTokenizerConfig(source_lang="en", **options))
     assert fairseq.encode(line) == moses_text.tokenizer(Steps("en", **steps))(line)
