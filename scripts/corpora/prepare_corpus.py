@@ -90,6 +90,39 @@ def warn_of_marks(train: Iterable[Path], pretokenized: bool, taken_over: bool) -
         note("warning: the training text has BPE marks ('@@ '): was --pretokenized meant?")
 
 
+def check_evaluation(
+    args: argparse.Namespace, langs: tuple[str, str], raw: Path
+) -> dict[str, dict[str, object]]:
+    """Copies the validation and test sets to `raw`; returns what prepare.json says of them."""
+    prefixes = {"valid": args.valid}
+    prefixes |= {f"test{index or ''}": test for index, test in enumerate(args.test.split(","))}
+    subsets: dict[str, dict[str, object]] = {}
+    for name, prefix in prefixes.items():
+        note(f"checking {name}: {prefix}")
+        pairs = copy_checked(prefix, langs, raw, name, args.pretokenized)
+        subsets[name] = {"prefix": Path(prefix).name, "pairs": pairs}
+    if args.original:
+        copy_originals(args.original.split(","), langs, args.output / "original", subsets)
+    return subsets
+
+
+def choose_subwords(
+    args: argparse.Namespace, train: list[Path], pairs: int
+) -> tuple[dict[str, object], Segmenter]:
+    """Takes over, trains or leaves alone; what prepare.json says of it, and the segmentation."""
+    if args.vocabulary_of:
+        note(f"taking the vocabulary of {args.vocabulary_of}")
+        return prepare_vocabulary.take_over(
+            args.vocabulary_of, args.output, args.pretokenized, args.workers
+        )
+    if args.pretokenized:
+        return {"vocab_size": None, "sentencepiece": None}, prepare_subwords.words
+    note(f"training one sentencepiece model on both sides of {pairs} pairs")
+    model = args.output / "sentencepiece.model"
+    subwords = prepare_subwords.train(train, args.vocab_size, model)
+    return subwords, prepare_subwords.segmenter(model, args.workers)
+
+
 def prepare(args: argparse.Namespace) -> dict[str, object]:
     """Runs all steps; returns what prepare.json holds."""
     langs = (args.source_lang, args.target_lang)
@@ -97,33 +130,13 @@ def prepare(args: argparse.Namespace) -> dict[str, object]:
     raw.mkdir(parents=True)
     work.mkdir()
 
-    tests = args.test.split(",")
-    evaluation = {"valid": args.valid}
-    evaluation |= {f"test{index or ''}": prefix for index, prefix in enumerate(tests)}
-    subsets: dict[str, dict[str, object]] = {}
-    for name, prefix in evaluation.items():
-        note(f"checking {name}: {prefix}")
-        pairs = copy_checked(prefix, langs, raw, name, args.pretokenized)
-        subsets[name] = {"prefix": Path(prefix).name, "pairs": pairs}
-    if args.original:
-        copy_originals(args.original.split(","), langs, args.output / "original", subsets)
+    subsets = check_evaluation(args, langs, raw)
     note(f"checking train: {args.train}")
     pairs_read = copy_checked(args.train, langs, work, "train.raw", args.pretokenized)
     train_raw = [work / f"train.raw.{lang}" for lang in langs]
     warn_of_marks(train_raw, args.pretokenized, bool(args.vocabulary_of))
 
-    segment: Segmenter = prepare_subwords.words
-    subwords: dict[str, object] = {"vocab_size": None, "sentencepiece": None}
-    if args.vocabulary_of:
-        note(f"taking the vocabulary of {args.vocabulary_of}")
-        subwords, segment = prepare_vocabulary.take_over(
-            args.vocabulary_of, args.output, args.pretokenized, args.workers
-        )
-    elif not args.pretokenized:
-        note(f"training one sentencepiece model on both sides of {pairs_read} pairs")
-        model = args.output / "sentencepiece.model"
-        subwords = prepare_subwords.train(train_raw, args.vocab_size, model)
-        segment = prepare_subwords.segmenter(model, args.workers)
+    subwords, segment = choose_subwords(args, train_raw, pairs_read)
     note("writing tokens")
     counts = write_training(work, langs, segment)
     if not counts["pairs_kept"]:
@@ -131,7 +144,7 @@ def prepare(args: argparse.Namespace) -> dict[str, object]:
             f"{args.train}: of {pairs_read} pairs none is left: {counts['dropped_empty']} have an "
             f"empty side, {counts['dropped_long']} one of more than {MAX_TOKENS} tokens"
         )
-    for name in evaluation:
+    for name in subsets:
         write_evaluation(name, langs, raw, work, segment)
     return {
         "source_lang": langs[0],

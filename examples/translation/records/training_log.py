@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -69,59 +69,78 @@ def read_log(path: Path, finished: bool = True, loss: str = "nll_loss") -> Train
     Raises:
         LogError: a record or a value is missing, or the log has none at all.
     """
-    validation: dict[int, float] = {}
-    last = 0
-    terms: dict[str, dict[int, float]] = {}
-    clock, ended, parameters, gpu_gib, free_gib = Clock(), None, None, 0.0, []
+    reading = _Reading(loss)
     for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        where = f"{path}:{line_number}"
-        clock.read(line)
-        if clock.resumed_at is not None:
-            last = min(last, clock.resumed_at)
-            for curve in (validation, *terms.values()):
-                _forget_after(curve, clock.resumed_at)
+        reading.read(line, f"{path}:{line_number}")
+    return reading.training(path, finished)
+
+
+@dataclass
+class _Reading:
+    """What is known after some lines of a log."""
+
+    loss: str
+    validation: dict[int, float] = field(default_factory=dict)
+    terms: dict[str, dict[int, float]] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock)
+    last: int = 0
+    ended: float | None = None
+    parameters: int | None = None
+    gpu_gib: float = 0.0
+    free_gib: list[float] = field(default_factory=list)
+
+    def read(self, line: str, where: str) -> None:
+        self.clock.read(line)
+        if self.clock.resumed_at is not None:
+            self.last = min(self.last, self.clock.resumed_at)
+            for curve in (self.validation, *self.terms.values()):
+                _forget_after(curve, self.clock.resumed_at)
         if counted := BUILT.search(line):
-            parameters = parameters or int(counted.group(1).replace(",", ""))
+            self.parameters = self.parameters or int(counted.group(1).replace(",", ""))
         if memory := GPU_MEMORY.search(line):
-            gpu_gib = float(memory.group(1))
-        found = RECORD.search(line)
-        if not found:
-            continue
-        kind, record = found.group(1), json.loads(found.group(2))
+            self.gpu_gib = float(memory.group(1))
+        if found := RECORD.search(line):
+            self._read_record(found.group(1), json.loads(found.group(2)), where)
+
+    def _read_record(self, kind: str, record: dict[str, str], where: str) -> None:
         prefix = "" if kind == "train_inner" else f"{kind}_"
         update = int(number(record, f"{prefix}num_updates", where))
         if kind == "valid":
-            validation[update] = number(record, f"valid_{loss}", where)
+            self.validation[update] = number(record, f"valid_{self.loss}", where)
         elif kind == "train":
-            ended = clock.seconds
+            self.ended = self.clock.seconds
         else:
-            last = update
+            self.last = update
             if "gb_free" in record:
-                free_gib.append(number(record, "gb_free", where))
+                self.free_gib.append(number(record, "gb_free", where))
             for term in TERMS:
                 if term in record:
-                    terms.setdefault(term, {})[update] = number(record, term, where)
-        clock.mark(update)
-    seconds = ended if finished else clock.seconds
-    missing = [
-        name
-        for name, value in (
-            ("validation records", validation), ("update records", last or None),
-            ("the number of parameters", parameters), ("the record of a finished epoch", seconds),
+                    self.terms.setdefault(term, {})[update] = number(record, term, where)
+        self.clock.mark(update)
+
+    def training(self, path: Path, finished: bool) -> TrainingLog:
+        """All of it; LogError if something is not there."""
+        seconds = self.ended if finished else self.clock.seconds
+        missing = [
+            name
+            for name, value in (
+                ("validation records", self.validation), ("update records", self.last or None),
+                ("the number of parameters", self.parameters),
+                ("the record of a finished epoch", seconds),
+            )
+            if value is None or value == {}
+        ]  # fmt: skip
+        if missing or seconds is None or self.parameters is None:
+            raise LogError(
+                f"{path}: {', '.join(missing)} missing: was the training run with --log-format "
+                "json, and did it end? Delete its folder and run it again"
+            )
+        return TrainingLog(
+            validation=self.validation,
+            terms=self.terms,
+            parameters=self.parameters,
+            updates=max(self.last, max(self.validation)),
+            seconds=seconds,
+            clock=self.clock.by_update,
+            gpu_peak_mib=(self.gpu_gib - min(self.free_gib)) * 1024 if self.free_gib else 0.0,
         )
-        if value is None or value == {}
-    ]  # fmt: skip
-    if missing or seconds is None or parameters is None:
-        raise LogError(
-            f"{path}: {', '.join(missing)} missing: was the training run with --log-format json, "
-            "and did it end? Delete its folder and run it again"
-        )
-    return TrainingLog(
-        validation=validation,
-        terms=terms,
-        parameters=parameters,
-        updates=max(last, max(validation)),
-        seconds=seconds,
-        clock=clock.by_update,
-        gpu_peak_mib=(gpu_gib - min(free_gib)) * 1024 if free_gib else 0.0,
-    )

@@ -120,7 +120,9 @@ class Download:
         self.files.mkdir(parents=True)
         for file, content in members.items():
             pack(self.files / file, content)
-        table = json.loads((ROOT / "scripts" / "archives" / "archives.json").read_text(encoding="utf-8"))
+        table = json.loads(
+            (ROOT / "scripts" / "archives" / "archives.json").read_text(encoding="utf-8")
+        )
         own = {
             name: {"file": entry["file"], "urls": entry["urls"]}
             for name, entry in table.items()
