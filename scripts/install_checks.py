@@ -71,7 +71,7 @@ def version_in(module: Path) -> str:
     """The ``__version__`` of a module, without importing it."""
     found = re.search(r'^__version__ = "(.+?)"', module.read_text("utf-8"), re.MULTILINE)
     if found is None:
-        sys.exit(f"{module} has no line __version__ = \"...\"")
+        sys.exit(f"{module} does not say its __version__")
     return found[1]
 
 
