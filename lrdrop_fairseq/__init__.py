@@ -2,6 +2,8 @@
 
 from lrdrop_fairseq import compat
 
+__version__ = "0.1.0"  # of the package too: pyproject.toml reads it from here
+
 compat.apply()  # before anything imports more of fairseq
 
 from lrdrop_fairseq.criterions import (  # noqa: E402

@@ -55,8 +55,9 @@ def check_package(root: str, constraints: str, extras: str) -> None:
     of either is noticed.
     """
     project = tomllib.loads(Path(root, "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    if importlib.metadata.version(project["name"]) != project["version"]:
-        sys.exit(f"{project['name']} is not {project['version']}")
+    version = version_in(Path(root, "lrdrop_fairseq/__init__.py"))
+    if importlib.metadata.version(project["name"]) != version:
+        sys.exit(f"{project['name']} is not {version}")
     spec = importlib.util.find_spec("lrdrop_fairseq")
     if spec is None or Path(str(spec.origin)).parent != Path(root, "lrdrop_fairseq"):
         sys.exit(f"lrdrop_fairseq is not the one of {root}")
@@ -66,6 +67,14 @@ def check_package(root: str, constraints: str, extras: str) -> None:
         found = importlib.metadata.version(name)
         if found != pins.get(name.lower(), found):
             sys.exit(f"{name} is {found}, not {pins[name.lower()]}")
+
+
+def version_in(module: Path) -> str:
+    """The ``__version__`` of a module, without importing it."""
+    found = re.search(r'^__version__ = "(.+?)"', module.read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        sys.exit(f"{module} does not say its __version__")
+    return found[1]
 
 
 def requirements(project: dict[str, Any], extras: list[str]) -> list[str]:

@@ -32,6 +32,8 @@ def main() -> None:
     server.listen(64)  # who comes before the imports are done waits
     at_start = settings(os.environ)  # before imports add their own
     print("listening", flush=True)
+    # Or pyarrow, which fairseq comes to import, starts a thread, and each fork a warning.
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
     import fairseq  # noqa: F401
     import torch
 

@@ -129,6 +129,17 @@ def test_wrong_checksum_is_refused(tmp_path: Path) -> None:
         checks.verify(str(tmp_path / "archive"), "0" * 64)
 
 
+def test_another_version_of_the_package_is_noticed(clone: Path) -> None:
+    module = clone / "lrdrop_fairseq" / "__init__.py"
+    module.parent.mkdir()
+    module.write_text('"""Registers."""\n\n__version__ = "0.0.1"  # a comment\n')
+    with pytest.raises(SystemExit, match="lrdrop-fairseq is not 0.0.1"):
+        checks.check_package(str(clone), str(clone / "constraints.txt"), "")
+    module.write_text("")
+    with pytest.raises(SystemExit, match="__init__.py does not say its __version__"):
+        checks.check_package(str(clone), str(clone / "constraints.txt"), "")
+
+
 def test_what_is_required_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = checks.requirements(project, ["dev", "fairseq"])
