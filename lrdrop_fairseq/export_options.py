@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from fairseq import models
@@ -82,10 +83,10 @@ def replace_architecture(options: dict[str, Any]) -> bool:
     if not _is_ours(cls):
         return False
     parent = _parent(cls, models.MODEL_REGISTRY)
-    if parent in models.MODEL_DATACLASS_REGISTRY:
+    if _is_tree(models.MODEL_DATACLASS_REGISTRY.get(parent)):
         raise ExportError(
-            f"{parent}, the parent of {name}, keeps its options in a dataclass: only architectures "
-            "with flags of the command line can be exported"
+            f"{parent}, the parent of {name}, keeps its options in a dataclass of "
+            "dataclasses: only architectures with flags of the command line can be exported"
         )
     # Every size that the architecture stands for becomes explicit: the parent's need not have it.
     arguments = argparse.Namespace(**options)
@@ -97,6 +98,11 @@ def replace_architecture(options: dict[str, Any]) -> bool:
     same = [n for n in names if configure.get(n) is configure[name]]
     options["arch"] = next(n for n in [*same, *names] if n in configure)
     return True
+
+
+def _is_tree(config: Any) -> bool:
+    """Whether the options of a model, if they are a dataclass, are in dataclasses of their own."""
+    return config is not None and any(is_dataclass(field.type) for field in fields(config))
 
 
 def replace_criterion(options: dict[str, Any]) -> bool:
