@@ -33,7 +33,12 @@ class LRDropTransformerLanguageModel(ExposesLayerStates, TransformerLanguageMode
             with open_dict(args):
                 args.tokens_per_sample = task.args.tokens_per_sample
                 args.max_target_positions = args.get("max_target_positions")
-        return super().build_model(args, task)
+        model = super().build_model(args, task)
+        for name, buffer in model.named_buffers():
+            # Of adaptive input and softmax: memory as it was found, which checkpoints then hold.
+            if name.endswith("._float_tensor"):
+                buffer.zero_()
+        return model
 
 
 for _name, _architecture in {
