@@ -9,6 +9,7 @@ method resolution order that is registered in fairseq and has nothing of the plu
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -95,7 +96,8 @@ def replace_architecture(options: dict[str, Any]) -> bool:
     # The one of the same sizes, if the parent has it; any other does with explicit sizes.
     names = [parent, *models.ARCH_MODEL_INV_REGISTRY[parent]]
     configure = models.ARCH_CONFIG_REGISTRY
-    same = [n for n in names if configure.get(n) is configure[name]]
+    original = inspect.unwrap(configure[name])
+    same = [n for n in names if configure.get(n) is original]
     options["arch"] = next(n for n in [*same, *names] if n in configure)
     return True
 
@@ -114,7 +116,7 @@ def replace_criterion(options: dict[str, Any]) -> bool:
         )
     if not _is_ours(CRITERION_REGISTRY[name]):
         return False
-    options["criterion"] = _parent(CRITERION_REGISTRY[name], CRITERION_REGISTRY)
+    options["criterion"] = _parent_criterion(CRITERION_REGISTRY[name], options)
     for key in [key for key in options if key.startswith("lr_drop_")]:
         del options[key]
     return True
@@ -144,10 +146,21 @@ def _parent(cls: type, registry: Mapping[str, type]) -> str:
     raise ExportError(f"{cls.__name__} derives from no class that is registered in fairseq")
 
 
-def parent_criterions() -> dict[str, str]:
-    """The class name of every registered LR-Drop criterion, and that of its parent."""
+def _parent_criterion(cls: type, options: Mapping[str, Any]) -> str:
+    """The name of the parent, which in fairseq is another one for an adaptive softmax."""
+    name = _parent(cls, CRITERION_REGISTRY)
+    adaptive = name == "cross_entropy" and options.get("adaptive_softmax_cutoff") is not None
+    return "adaptive_loss" if adaptive else name
+
+
+def parent_criterions(options: Mapping[str, Any]) -> dict[str, str]:
+    """The class name of every registered LR-Drop criterion, and that of its parent.
+
+    Args:
+        options: of the training, as of :func:`flat_options`.
+    """
     return {
-        cls.__name__: CRITERION_REGISTRY[_parent(cls, CRITERION_REGISTRY)].__name__
+        cls.__name__: CRITERION_REGISTRY[_parent_criterion(cls, options)].__name__
         for cls in CRITERION_REGISTRY.values()
         if _is_ours(cls)
     }

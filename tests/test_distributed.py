@@ -20,7 +20,6 @@ from fairseq.logging import metrics
 from fairseq.models import (
     ARCH_CONFIG_REGISTRY,
     ARCH_MODEL_REGISTRY,
-    MODEL_DATACLASS_REGISTRY,
     register_model,
     register_model_architecture,
 )
@@ -68,10 +67,8 @@ def register_perturbed() -> None:
     all names."""
     for base in ("transformer", "bart", "roberta", "transformer_lm"):
         name, ours = f"perturbed_{base}", f"lr_drop_{base}"
-        config = MODEL_DATACLASS_REGISTRY.get(ours)
-        register_model(name, config)(type(name, (Perturbed, ARCH_MODEL_REGISTRY[ours]), {}))
-        if config is None:  # else it has been done
-            register_model_architecture(name, name)(ARCH_CONFIG_REGISTRY[ours])
+        register_model(name)(type(name, (Perturbed, ARCH_MODEL_REGISTRY[ours]), {}))
+        register_model_architecture(name, name)(ARCH_CONFIG_REGISTRY[ours])
 
 
 class Perturbed:

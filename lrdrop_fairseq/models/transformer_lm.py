@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
+from fairseq.dataclass.utils import gen_parser_from_dataclass
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer_lm import (
     TransformerLanguageModel,
@@ -17,22 +21,33 @@ from omegaconf import OmegaConf, open_dict
 
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 
+_OPTIONS = asdict(TransformerLanguageModelConfig())
+_OF_TASK = ("tokens_per_sample", "max_target_positions", "add_bos_token")
 
-@register_model("lr_drop_transformer_lm", dataclass=TransformerLanguageModelConfig)
+
+@register_model("lr_drop_transformer_lm")
 class LRDropTransformerLanguageModel(ExposesLayerStates, TransformerLanguageModel):
-    """``transformer_lm`` for LR-Drop. Checkpoints travel both ways between the two."""
+    """``transformer_lm`` for LR-Drop. Checkpoints travel both ways between the two.
+
+    Its options are flags and no dataclass as fairseq's: from YAML, fairseq fills up a dataclass
+    with its defaults before it looks at an architecture, whose sizes then are those of none.
+    """
+
+    @staticmethod
+    def add_args(parser: Any) -> None:
+        """The options of ``transformer_lm``."""
+        gen_parser_from_dataclass(parser, TransformerLanguageModelConfig(), delete_default=True)
 
     @classmethod
     def build_model(cls, args: Any, task: Any) -> Any:
-        """Also from YAML by the name of an architecture.
+        """Also from YAML, where the task's options are not among those of the model.
 
-        Such options lack the length of the task's samples, in whose place fairseq takes 1,024, and
-        longer samples would be left out of the training.
+        Without them fairseq's longest sample has 1,024 tokens.
         """
-        if OmegaConf.is_config(args) and "tokens_per_sample" not in args:
+        if OmegaConf.is_config(args):
             with open_dict(args):
-                args.tokens_per_sample = task.args.tokens_per_sample
-                args.max_target_positions = args.get("max_target_positions")
+                for name in _OF_TASK:
+                    args[name] = args.get(name) or getattr(task.args, name, None)
         model = super().build_model(args, task)
         for name, buffer in model.named_buffers():
             # Of adaptive input and softmax: memory as it was found, which checkpoints then hold.
@@ -41,10 +56,29 @@ class LRDropTransformerLanguageModel(ExposesLayerStates, TransformerLanguageMode
         return model
 
 
+def _complete(architecture: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The architecture, and the defaults of all options of which it says nothing."""
+
+    @functools.wraps(architecture)
+    def complete(args: Any) -> None:
+        architecture(args)
+        for name, default in _OPTIONS.items():
+            of_another_group = isinstance(default, str) and default.startswith("${")
+            if not (name.startswith("_") or of_another_group or name in args):
+                setattr(args, name, default)
+
+    return complete
+
+
+def transformer_lm(args: Any) -> None:
+    """fairseq's own has the defaults of its options."""
+
+
 for _name, _architecture in {
+    "lr_drop_transformer_lm": transformer_lm,
     "lr_drop_transformer_lm_big": transformer_lm_big,
     "lr_drop_transformer_lm_wiki103": transformer_lm_baevski_wiki103,
     "lr_drop_transformer_lm_gpt": transformer_lm_gpt,
     "lr_drop_transformer_lm_gpt2_small": transformer_lm_gpt2_small,
 }.items():
-    register_model_architecture("lr_drop_transformer_lm", _name)(_architecture)
+    register_model_architecture("lr_drop_transformer_lm", _name)(_complete(_architecture))
