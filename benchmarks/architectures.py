@@ -46,6 +46,7 @@ SMOKE = Size(layers=1, width=32, heads=2, vocabulary=100, max_tokens=512)
 
 
 def translation(arch: str, size: Size, flags: list[str]) -> tuple[Trainer, list[dict[str, Any]]]:
+    """A trainer of a translation model with these flags, and its batches."""
     words = dictionary(size.vocabulary)
     config = make_config(_flags(f"{_TRANSLATION} --arch {arch}", size, "encoder decoder") + flags)
     task = TranslationTask(config.task, words, words)
@@ -56,6 +57,7 @@ def translation(arch: str, size: Size, flags: list[str]) -> tuple[Trainer, list[
 
 
 def sentences(arch: str, size: Size, flags: list[str]) -> tuple[Trainer, list[dict[str, Any]]]:
+    """A trainer of a classifier of sentences with these flags, and its batches."""
     words, labels = dictionary(size.vocabulary), Dictionary()
     words.add_symbol("<mask>")
     for i in range(_CLASSES):

@@ -54,6 +54,7 @@ class Measured:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     args = _parse()
     machine = describe_machine()
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))

@@ -51,6 +51,7 @@ _SMOKE = ["--dropout=0.1"] + [
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     args = _parse()
     machine = describe_machine()
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))

@@ -26,6 +26,7 @@ _TEST = re.compile(rf"^\S+::.* ({'|'.join(_OUTCOMES)})( |$)", re.MULTILINE)
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     if len(sys.argv) != 2 or not Path(sys.argv[1], "parts.tsv").is_file():
         print("usage: python -m benchmarks.gpu_summary DIR (of on_gpu.sh)", file=sys.stderr)
         return 2

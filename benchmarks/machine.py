@@ -24,6 +24,7 @@ EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 def main() -> None:
+    """The command line."""
     machine = describe_machine()
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))
     aside = Path(sys.argv[1]).with_suffix(".tmp")
@@ -73,7 +74,7 @@ def start_over(cuda: bool) -> None:
     """
     gc.collect()
     if cuda:
-        torch.cuda.init()  # before that there are no numbers to reset
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # before that there are no numbers to reset
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         return

@@ -60,6 +60,7 @@ NOT_ON_A_CPU = "not on a CPU"
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     args = _parse()
     machine = describe_machine()
     rows: list[dict[str, Any]] = []

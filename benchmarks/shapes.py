@@ -94,6 +94,7 @@ SHAPES = {
 
 
 def dictionary(size: int) -> Dictionary:
+    """A dictionary of this many entries, the special ones included."""
     words = Dictionary()
     for i in range(size - len(words)):
         words.add_symbol(f"w{i}")
@@ -122,7 +123,8 @@ def make_batches(shape: Shape, words: Dictionary, n_batches: int) -> list[dict[s
         rows = [
             {"id": i, "source": sentence(source[i]), "target": sentence(target[i])} for i in indices
         ]
-        return language_pair_dataset.collate(rows, words.pad(), words.eos())
+        batch: dict[str, Any] = language_pair_dataset.collate(rows, words.pad(), words.eos())
+        return batch
 
     # Evenly spaced among the lengths, without the shortest and the longest.
     chosen = np.linspace(0, len(batches) - 1, n_batches + 2).astype(int)[1:-1]
@@ -130,4 +132,5 @@ def make_batches(shape: Shape, words: Dictionary, n_batches: int) -> list[dict[s
 
 
 def _lengths(median: int, logarithms: np.ndarray) -> np.ndarray:
-    return (median * np.exp(logarithms)).round().clip(2, 1024).astype(int)
+    lengths: np.ndarray = (median * np.exp(logarithms)).round().clip(2, 1024).astype(int)
+    return lengths

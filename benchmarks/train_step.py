@@ -32,6 +32,7 @@ from benchmarks.tables import Row, print_table, progress, write_csv
 
 
 def main() -> None:
+    """The command line."""
     args = _parse()
     machine = describe_machine()
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))

@@ -2,9 +2,9 @@
 
     python scripts/download.py --into DIR [--cache DIR] [--from-dir DIR] [--only MEMBER]... NAME...
 
-or, from another script of this folder,
+or, from a module,
 
-    from download import fetch, provide
+    from scripts.download import fetch, provide
     archive = fetch("gpt2-bpe-vocab")               # the verified file itself, in the cache
     folder = provide("iwslt14-de-en", Path("orig"))  # orig/iwslt14-de-en, unpacked
 
@@ -26,12 +26,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from archives import Archive, find
-from transfer import download, note
-from unpack import CHUNK, ArchiveError, aside, check_format, remove, unpack
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a command may be given anywhere
+from scripts.archives.check import CHUNK, ArchiveError, check_format
+from scripts.archives.table import Archive, find
+from scripts.archives.transfer import download, note
+from scripts.archives.unpack import unpack
+from scripts.runs.complete_folders import aside, remove
 
 
 def default_cache() -> Path:
+    """Where archives are kept when nobody says where."""
     if cache := os.environ.get("LRDROP_CACHE"):
         return Path(cache)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lrdrop_fairseq"
@@ -142,12 +146,15 @@ def provide(
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description="Gets public archives, verified and unpacked.")
     parser.add_argument("--into", type=Path, required=True, help="each NAME becomes a folder here")
     parser.add_argument("--cache", type=Path, help="keep the archives here")
     parser.add_argument("--from-dir", type=Path, help="take the archives from here, no network")
     parser.add_argument("--only", action="append", metavar="MEMBER", help="unpack just this file")
-    parser.add_argument("names", nargs="+", metavar="NAME", help="see scripts/archives.json")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="an archive of scripts/archives/archives.json"
+    )
     args = parser.parse_args(arguments)
     try:
         for name in args.names:

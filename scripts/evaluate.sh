@@ -3,6 +3,8 @@
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=scripts/scores/generation.sh
+source "$ROOT/scripts/scores/generation.sh"
 
 usage() {
     cat <<'USAGE'
@@ -57,10 +59,9 @@ done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 fairseq_paths DATA "$data" --checkpoint "$checkpoint" --save-dir "$save_dir" --output "$output"
 check_checkpoint
-export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 refuse_generation_flags --beam 'one raw translation per sentence'
 
-languages="$(python "$ROOT/scripts/evaluate_scores.py" check "$data" "$subset" "${score_flags[@]}")" || exit 1
+languages="$("${MODULE[@]}" scripts.scores.evaluate_scores check "$data" "$subset" "${score_flags[@]}")" || exit 1
 read -r source_lang target_lang <<<"$languages"
 need_command fairseq-generate
 
@@ -74,6 +75,6 @@ generate_logged "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
     --path "$checkpoint" --beam "$beam" --max-tokens 4096 "${extra[@]}"
 
 note "scoring"
-python "$ROOT/scripts/evaluate_scores.py" score "$data" "$subset" --generated "$work/log" \
+"${MODULE[@]}" scripts.scores.evaluate_scores score "$data" "$subset" --generated "$work/log" \
     --checkpoint "$checkpoint" --beam "$beam" --flags="${extra[*]}" --output "$output" "${score_flags[@]}"
 note "translations and scores are in $output"

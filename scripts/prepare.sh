@@ -3,6 +3,8 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=corpora/output_folders.sh
+source "$ROOT/scripts/corpora/output_folders.sh"
 
 usage() {
     cat <<'END'
@@ -94,7 +96,6 @@ packages=(fairseq)
 if [[ "$pretokenized" == false ]]; then
     if [[ -n "$vocabulary_of" && -e "$vocabulary_of/bpecodes" ]]; then packages+=(subword_nmt); else packages+=(sentencepiece); fi
 fi
-export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 need_packages "${packages[@]}"
 
 # Everything is written beside the output and renamed when it is complete. The process number in the
@@ -126,7 +127,7 @@ fi
 if [[ -n "$vocabulary_of" ]]; then
     arguments+=("--vocabulary-of=$vocabulary_of")
 fi
-python "$ROOT/scripts/prepare_corpus.py" "${arguments[@]}"
+"${MODULE[@]}" scripts.corpora.prepare_corpus "${arguments[@]}"
 if [[ -n "$bpe_codes" ]]; then
     cp -- "$bpe_codes" "$partial/bpecodes"
 fi
@@ -145,7 +146,7 @@ preprocess_in "$partial" --source-lang "$source_lang" --target-lang "$target_lan
     --joined-dictionary "${dictionary[@]}" \
     --trainpref text/train --validpref text/valid --testpref "$test_texts" --destdir .
 rm -r -- "$partial/preprocess.out" "$partial/text"
-python "$ROOT/scripts/prepare_summary.py" "$partial"
+"${MODULE[@]}" scripts.corpora.prepare_summary "$partial"
 
 replace_output "$partial" "$replaced"
 note "wrote $output"

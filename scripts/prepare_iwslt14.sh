@@ -3,8 +3,10 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
-# shellcheck source-path=SCRIPTDIR source=prepare_published.sh
-source "$ROOT/scripts/prepare_published.sh"
+# shellcheck source-path=SCRIPTDIR source=corpora/output_folders.sh
+source "$ROOT/scripts/corpora/output_folders.sh"
+# shellcheck source-path=SCRIPTDIR source=corpora/published.sh
+source "$ROOT/scripts/corpora/published.sh"
 
 others='ar de es fa he it nl pl pt ro ru sl tr zh'
 
@@ -54,7 +56,7 @@ talks="$archives/iwslt14-$pair/$pair"
 if [[ "$other" == pt ]]; then
     step name_the_files_pt name_as_pt
 fi
-reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT14 \
+reading_step read_training_text "${MODULE[@]}" scripts.corpora.ted_corpus train --campaign IWSLT14 \
     "$talks" "$pair" "$work/all"
 sets=()
 for name in TED.dev2010 TEDX.dev2012 TED.tst2010 TED.tst2011 TED.tst2012; do
@@ -63,22 +65,22 @@ for name in TED.dev2010 TEDX.dev2012 TED.tst2010 TED.tst2011 TED.tst2012; do
         sets+=("$base.$other.xml" "$base.en.xml")
     fi
 done
-reading_step read_test_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/iwslt14.test" "${sets[@]}"
+reading_step read_test_sets "${MODULE[@]}" scripts.corpora.ted_corpus sets "$work/iwslt14.test" "${sets[@]}"
 
 for lang in "$other" en; do
     tokens "$lang" "$work/all.$lang" "$work/all.tokens.$lang" --lowercase
 done
 ratio=1.5
 [[ "$other" != zh ]] || ratio=9 # its tokens are characters, always more than the words
-step clean python "$ROOT/scripts/moses_corpus.py" clean --langs "$other" en --ratio "$ratio" --max 175 \
+step clean "${MODULE[@]}" scripts.corpora.moses_corpus clean --langs "$other" en --ratio "$ratio" --max 175 \
     --retained "$work/retained" "$work/all.tokens" "$work/clean" >&2
 
 # From here on with sentencepiece the same pairs as they were in the archive.
 text="$work/all.tokens"
 [[ "$sentencepiece" == false ]] || text="$work/all"
-step split python "$ROOT/scripts/ted_corpus.py" select --langs "$other" en --lines "$work/retained" \
+step split "${MODULE[@]}" scripts.corpora.ted_corpus select --langs "$other" en --lines "$work/retained" \
     --every 23 "$text" "$work/iwslt14.train" "$work/iwslt14.valid"
-reading_step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt14-$pair" \
+reading_step count "${MODULE[@]}" scripts.corpora.ted_corpus count --archive "iwslt14-$pair" \
     "train=$work/iwslt14.train.en" "valid=$work/iwslt14.valid.en" "test=$work/iwslt14.test.en"
 
 if [[ "$sentencepiece" == true ]]; then
@@ -91,7 +93,7 @@ for lang in "$other" en; do
     tokens "$lang" "$work/iwslt14.test.$lang" "$work/tokens/iwslt14.test.$lang" \
         --straight-apostrophes --lowercase
 done
-step learn_BPE python "$ROOT/scripts/moses_corpus.py" learn-bpe --merges 10000 "$work/codes" \
+step learn_BPE "${MODULE[@]}" scripts.corpora.moses_corpus learn-bpe --merges 10000 "$work/codes" \
     "$work/iwslt14.train.$other" "$work/iwslt14.train.en"
 for lang in "$other" en; do
     bpe "$work/iwslt14.train.$lang" "$work/bpe/iwslt14.train.$lang"

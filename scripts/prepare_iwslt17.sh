@@ -3,8 +3,10 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
-# shellcheck source-path=SCRIPTDIR source=prepare_published.sh
-source "$ROOT/scripts/prepare_published.sh"
+# shellcheck source-path=SCRIPTDIR source=corpora/output_folders.sh
+source "$ROOT/scripts/corpora/output_folders.sh"
+# shellcheck source-path=SCRIPTDIR source=corpora/published.sh
+source "$ROOT/scripts/corpora/published.sh"
 
 others='de fr zh'
 
@@ -41,19 +43,19 @@ get "iwslt17-train-$pair" "iwslt17-test-$pair" "iwslt17-test-$target-$source"
 talks="$archives/iwslt17-train-$pair/$pair"
 # Under these names the texts are in prepare.json.
 train=iwslt17.train valid=iwslt17.tst2013-2015 test=iwslt17.tst2017
-reading_step read_training_text python "$ROOT/scripts/ted_corpus.py" train --campaign IWSLT17 \
+reading_step read_training_text "${MODULE[@]}" scripts.corpora.ted_corpus train --campaign IWSLT17 \
     "$talks" "$pair" "$work/$train"
 sets=()
 for year in 2013 2014 2015; do
     base="$talks/IWSLT17.TED.tst$year.$pair"
     sets+=("$base.$source.xml" "$base.$target.xml")
 done
-reading_step read_validation_sets python "$ROOT/scripts/ted_corpus.py" sets "$work/$valid" "${sets[@]}"
+reading_step read_validation_sets "${MODULE[@]}" scripts.corpora.ted_corpus sets "$work/$valid" "${sets[@]}"
 # The reference was published as the source of the other direction.
 from="$archives/iwslt17-test-$pair/$pair/IWSLT17.TED.tst2017.$pair.$source.xml"
 to="$archives/iwslt17-test-$target-$source/$target-$source/IWSLT17.TED.tst2017.$target-$source.$target.xml"
-reading_step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/$test" "$from" "$to"
-reading_step count python "$ROOT/scripts/ted_corpus.py" count --archive "iwslt17-train-$pair" \
+reading_step read_test_set "${MODULE[@]}" scripts.corpora.ted_corpus sets "$work/$test" "$from" "$to"
+reading_step count "${MODULE[@]}" scripts.corpora.ted_corpus count --archive "iwslt17-train-$pair" \
     "train=$work/$train.en" "valid=$work/$valid.en" "test=$work/$test.en"
 
 if [[ "$sentencepiece" == true ]]; then
@@ -69,7 +71,7 @@ for lang in "$source" "$target"; do
         tokens "$lang" "$work/$name.$lang" "$work/tokens/$name.$lang" "${flags[@]}"
     done
 done
-step learn_BPE python "$ROOT/scripts/moses_corpus.py" learn-bpe --merges 10000 "$work/codes" \
+step learn_BPE "${MODULE[@]}" scripts.corpora.moses_corpus learn-bpe --merges 10000 "$work/codes" \
     "$work/tokens/$train.$source" "$work/tokens/$train.$target"
 for name in "$train" "$valid" "$test"; do
     for lang in "$source" "$target"; do

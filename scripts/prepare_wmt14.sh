@@ -4,8 +4,10 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
-# shellcheck source-path=SCRIPTDIR source=prepare_published.sh
-source "$ROOT/scripts/prepare_published.sh"
+# shellcheck source-path=SCRIPTDIR source=corpora/output_folders.sh
+source "$ROOT/scripts/corpora/output_folders.sh"
+# shellcheck source-path=SCRIPTDIR source=corpora/published.sh
+source "$ROOT/scripts/corpora/published.sh"
 
 pieces=32000  # as Vaswani et al. (2017) and Ott et al. (2018); fairseq's own script learns 40,000
 
@@ -64,7 +66,7 @@ get_members() {
 
 # clean ARCHIVE IN OUT
 clean() {
-    step "clean_$1" python "$ROOT/scripts/moses_corpus.py" clean --langs "${langs[@]}" --ratio 1.5 --max 250 \
+    step "clean_$1" "${MODULE[@]}" scripts.corpora.moses_corpus clean --langs "${langs[@]}" --ratio 1.5 --max 250 \
         "$2" "$3" >&2
 }
 
@@ -86,7 +88,7 @@ get_members wmt14-dev "dev/newstest2013.$other" "dev/newstest2013.en"
 test14="test-full/newstest2014-${pair/-/}"
 get_members wmt14-test "$test14-src.$source.sgm" "$test14-ref.$target.sgm"
 test14="$archives/wmt14-test/$test14"
-step read_test_set python "$ROOT/scripts/ted_corpus.py" sets "$work/test" \
+step read_test_set "${MODULE[@]}" scripts.corpora.ted_corpus sets "$work/test" \
     "$test14-src.$source.sgm" "$test14-ref.$target.sgm"
 
 # Every corpus by itself: an archive whose two sides do not correspond is told by its name. What is
@@ -113,7 +115,7 @@ if [[ "$sentencepiece" == true ]]; then
     exit
 fi
 
-step learn_BPE python "$ROOT/scripts/moses_corpus.py" learn-bpe --merges "$pieces" "$work/codes" "${texts[@]}"
+step learn_BPE "${MODULE[@]}" scripts.corpora.moses_corpus learn-bpe --merges "$pieces" "$work/codes" "${texts[@]}"
 for entry in "${corpora[@]}"; do
     name="${entry%% *}"
     for lang in "${langs[@]}"; do

@@ -3,6 +3,8 @@
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=scripts/runs/training.sh
+source "$ROOT/scripts/runs/training.sh"
 
 usage() {
     cat <<'USAGE'
@@ -135,7 +137,7 @@ export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 # Checks the data directory, refuses a DIR where something else was trained, and prints the two languages. With a
 # command it takes DIR, writes DIR/train.json and becomes the command.
 keeper=(
-    python "$ROOT/scripts/train_record.py" "$data" "$save_dir"
+    "${MODULE[@]}" scripts.runs.train_record "$data" "$save_dir"
     --method "$method" --preset "$preset" --seed "$seed" --flags="${extra[*]}"
 )
 languages="$("${keeper[@]}")" || exit 1

@@ -1,6 +1,6 @@
 """What fairseq-train must be told of an imported encoder.
 
-    python encoder_flags.py FOLDER DATA/TASK
+    encoder_flags.py FOLDER DATA/TASK
 
 prints the architecture and then its flags, one a line, for finetune.sh; or refuses data that was
 prepared with another encoder.
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import GlueError
+from examples.language_understanding.glue_tasks import GlueError
 
 SEPARATOR = "2"  # </s> in every dictionary of fairseq
 
@@ -62,6 +62,7 @@ def flags(folder: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import GlueError
+from examples.language_understanding.glue_tasks import GlueError
 
 ENCODER, MERGES, DICTIONARY = "encoder.json", "vocab.bpe", "dict.txt"
 SENTENCEPIECE = "sentencepiece.model"
@@ -74,7 +74,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 def imported(folder: Path) -> TextEncoder:
     """The tokenizer of a model that ``python -m lrdrop_fairseq.import_encoder`` has made."""
-    from glue_run import load_plugin
+    from examples.language_understanding.glue_run import load_plugin
 
     load_plugin()
     from lrdrop_fairseq.import_encoder.errors import ImportingError
@@ -107,7 +107,8 @@ def imported(folder: Path) -> TextEncoder:
 def gpt2_bpe(folder: Path, workers: int = 1) -> TextEncoder:
     """GPT-2's byte-level BPE, as the public RoBERTa checkpoints of fairseq have it."""
     from fairseq.data import Dictionary
-    from glue_binarize import check_bpe, encode_all
+
+    from examples.language_understanding.glue_binarize import check_bpe, encode_all
 
     check_bpe(folder)
     return TextEncoder(

@@ -22,8 +22,10 @@ import signal
 import sys
 from pathlib import Path
 
-from glue_run import read_record, write
-from glue_tasks import GlueError
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a command may be given anywhere
+from examples.language_understanding.glue_run import read_record
+from examples.language_understanding.glue_tasks import GlueError
+from scripts.runs.complete_files import write
 
 
 def seed_folders(folder: Path) -> list[Path]:
@@ -36,7 +38,7 @@ def seed_folders(folder: Path) -> list[Path]:
 
 def run_score(options: argparse.Namespace) -> None:
     """Score the finished seeds; GlueError at the end if others are not finished."""
-    from glue_predict import evaluate_seed
+    from examples.language_understanding.glue_predict import evaluate_seed
 
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     unfinished = []
@@ -60,7 +62,7 @@ def run_score(options: argparse.Namespace) -> None:
 
 def run_summarize(options: argparse.Namespace) -> None:
     """Print the table; write it, and the plot where there is matplotlib: otherwise say so."""
-    from glue_summary import as_text, as_tsv, read_scores, rows
+    from examples.language_understanding.glue_summary import as_text, as_tsv, read_scores, rows
 
     grouped = read_scores(options.folders)
     table = rows(grouped)
@@ -68,7 +70,7 @@ def run_summarize(options: argparse.Namespace) -> None:
     write(options.output / "summary.tsv", as_tsv(table))
     print(as_text(table))
     try:
-        from glue_plot import draw, save
+        from examples.language_understanding.glue_plot import draw, save
     except ModuleNotFoundError as error:
         print(f"no seeds.png: {error}; scripts/install.sh --plots installs it", file=sys.stderr)
         return
@@ -76,6 +78,7 @@ def run_summarize(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

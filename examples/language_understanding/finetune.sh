@@ -6,6 +6,8 @@ unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/runs/training.sh
+source "$ROOT/scripts/runs/training.sh"
 
 usage() {
     cat <<'USAGE'
@@ -73,14 +75,14 @@ refuse_flags 'save-dir|seed|arch|criterion|restore-file|finetune-from-model' \
 find_rank
 ((processes == 1)) || die "this trains on one device, not under torchrun: give the GPUs several tasks or seeds"
 need_command fairseq-train
-settings="$(python "$HERE/glue_tasks.py" "$task" "$data" ${epochs:+"--epochs=$epochs"})" || exit 1
+settings="$("${MODULE[@]}" examples.language_understanding.glue_tasks "$task" "$data" ${epochs:+"--epochs=$epochs"})" || exit 1
 read -r classes metric lr batch_size total_updates warmup_updates max_tokens <<<"$settings"
 [[ -f "$data/$task/prepare.json" ]] ||
     die "$data/$task/prepare.json does not exist: make the data with prepare_glue.sh $task --output $data"
 
 # Every method uses an lr_drop_* architecture: without LR-Drop's criterion it is fairseq's own.
 if [[ -n "$encoder" ]]; then
-    of_encoder="$(python "$HERE/encoder_flags.py" "$encoder" "$data/$task")" || exit 1
+    of_encoder="$("${MODULE[@]}" examples.language_understanding.encoder_flags "$encoder" "$data/$task")" || exit 1
     mapfile -t model_flags <<<"$of_encoder"
     arch="${model_flags[0]}" model="$encoder/model.pt"
     model_flags=(--arch "${model_flags[@]}")
@@ -151,7 +153,7 @@ IFS=',' read -r -a seed_list <<<"$seeds"
 for seed in "${seed_list[@]}"; do
     folder="$save_dir/seed$seed"
     keeper=(
-        python "$HERE/glue_run.py" begin "$folder" --task "$task" --method "$method" --arch "$arch"
+        "${MODULE[@]}" examples.language_understanding.glue_run begin "$folder" --task "$task" --method "$method" --arch "$arch"
         --model "$model" --data "$data" --seed "$seed" --flags="$record_flags"
     )
     state="$("${keeper[@]}")" || exit 1
@@ -173,6 +175,6 @@ for seed in "${seed_list[@]}"; do
     child=$!
     wait "$child" || die "fine-tuning failed; what it said is above and in $folder/train.log"
     child=""
-    python "$HERE/glue_run.py" finish "$folder"
+    "${MODULE[@]}" examples.language_understanding.glue_run finish "$folder"
     note "$task, $method, seed $seed: finished, $folder/checkpoint_best.pt"
 done

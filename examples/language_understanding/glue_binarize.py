@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from encoders import DICTIONARY, ENCODER, MERGES, TextEncoder
 from fairseq.data import Dictionary, indexed_dataset
 from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
-from glue_tasks import GlueError
+
+from examples.language_understanding.encoders import DICTIONARY, ENCODER, MERGES, TextEncoder
+from examples.language_understanding.glue_tasks import GlueError
 
 # In each worker process: GPT-2's encoder and the model's dictionary.
 _worker: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from glue_tasks import GlueError, Task
+from examples.language_understanding.glue_tasks import GlueError, Task
 
 COLA_COLUMNS = ("source", "label", "mark", "sentence")  # its train.tsv and dev.tsv have no header
 MSR_TRAIN, MSR_TEST = "msr_paraphrase_train.txt", "msr_paraphrase_test.txt"

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import matplotlib
-from glue_summary import Group, Grouped, titles
+
+from examples.language_understanding.glue_summary import Group, Grouped, titles
 
 matplotlib.use("Agg")  # files only, so that no display is needed
 

@@ -14,9 +14,16 @@ import scipy
 import sklearn
 import torch
 from fairseq import checkpoint_utils
-from glue_metrics import scores
-from glue_run import BEST, check_prepared, load_plugin, read_record, write
-from glue_tasks import IDS, GlueError, Task, read_task
+
+from examples.language_understanding.glue_metrics import scores
+from examples.language_understanding.glue_run import (
+    BEST,
+    check_prepared,
+    load_plugin,
+    read_record,
+)
+from examples.language_understanding.glue_tasks import IDS, GlueError, Task, read_task
+from scripts.runs.complete_files import write
 
 BATCH = 32  # sentences at once; changes nothing but the time
 HEAD = "sentence_classification_head"
@@ -77,8 +84,8 @@ def answer(model: Any, **inputs: Any) -> torch.Tensor:
     GlueError where it is not finite: every such answer would become some label or other.
     """
     with torch.no_grad():
-        logits, _ = model(**inputs, features_only=True, classification_head_name=HEAD)
-    logits = logits.float().cpu()
+        answers, _ = model(**inputs, features_only=True, classification_head_name=HEAD)
+    logits: torch.Tensor = answers.float().cpu()
     if not logits.isfinite().all():
         raise GlueError("the model's answers are not finite numbers: its parameters are damaged")
     return logits

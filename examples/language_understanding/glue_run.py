@@ -1,8 +1,8 @@
 """Keeps SEED_DIR/finetune.json: what is fine-tuned there, and whether it is finished.
 
-    python glue_run.py begin SEED_DIR --task T --method M --arch A --model FILE --data DIR --seed N
+    glue_run.py begin SEED_DIR --task T --method M --arch A --model FILE --data DIR --seed N
         --flags "..." [-- COMMAND]
-    python glue_run.py finish SEED_DIR
+    glue_run.py finish SEED_DIR
 
 Used by finetune.sh.  ``begin`` prints "finished", "resume" or "start", or refuses a folder where
 something else was fine-tuned.  With COMMAND, the fine-tuning, it takes the folder for it and
@@ -21,10 +21,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import HERE, OWN_TEXT, GlueError
-
-sys.path.append(str(HERE.parents[1] / "scripts"))
-import train_record  # noqa: E402
+from examples.language_understanding.glue_tasks import HERE, OWN_TEXT, GlueError
+from scripts.runs import train_record  # noqa: E402
+from scripts.runs.complete_files import write
+from scripts.runs.json_objects import DamagedError, read_object
 
 BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
 
@@ -33,21 +33,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     """finetune.json of a folder; GlueError when there is none, or it is damaged."""
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(path)
     except FileNotFoundError as error:
         raise GlueError(f"{path} does not exist: fine-tune with finetune.sh") from error
-    except ValueError as error:
-        raise GlueError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(record, dict):
-        raise GlueError(f"{path}: a JSON object was expected")
-    return record
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file that appears only when it is complete."""
-    aside = path.with_name(f"{path.name}.part")
-    aside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(aside, path)
+    except DamagedError as error:
+        raise GlueError(str(error)) from error
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -135,7 +125,7 @@ def finish(folder: Path) -> None:
     from fairseq import checkpoint_utils
 
     load_plugin()
-    from lrdrop_fairseq.average_checkpoints import save
+    from lrdrop_fairseq.checkpoints.files import save
     from lrdrop_fairseq.compat.refusals import Refused
 
     best = folder / BEST
@@ -157,6 +147,7 @@ def finish(folder: Path) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     first = commands.add_parser("begin")
@@ -183,7 +174,7 @@ def main() -> int:
             if not training:
                 print(state)
             elif state != "finished":
-                os.execvp(training[0], training)
+                os.execvp(training[0], list(training))
     except (GlueError, train_record.RecordError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1

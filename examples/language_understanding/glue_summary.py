@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from glue_tasks import GlueError, read_tasks
+
+from examples.language_understanding.glue_tasks import GlueError, read_tasks
 
 METHODS = ("plain", "rdrop", "lrdrop")
 HEADER = (

@@ -1,6 +1,6 @@
 """What a task is and how it is fine-tuned: GLUE's by tasks.tsv and sizes.tsv, own text by its data.
 
-    python glue_tasks.py TASK DATA [--epochs N]
+    glue_tasks.py TASK DATA [--epochs N]
 
 prints the task's settings for the shell: classes, metric, learning rate, batch size, updates,
 warm-up updates, and the largest batch in tokens (0: any).
@@ -143,6 +143,7 @@ def read_sizes(task: str) -> dict[str, int]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("data", type=Path)

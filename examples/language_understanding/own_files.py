@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glue_tasks import GlueError
-from own_lines import clean, decoded
+from examples.language_understanding.glue_tasks import GlueError
+from examples.language_understanding.own_lines import clean, decoded
 
 FORMATS = ".tsv or .txt (tab-separated), .csv or .jsonl"
 HEADER_HINT = "if line 1 is a header, name its columns by --label-column and --text-columns"

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from glue_tasks import GlueError
-from own_files import HEADER_HINT, Row, Table
+from examples.language_understanding.glue_tasks import GlueError
+from examples.language_understanding.own_files import HEADER_HINT, Row, Table
 
 # What fairseq's Dictionary has already.
 TAKEN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from glue_tasks import GlueError
+from examples.language_understanding.glue_tasks import GlueError
 
 BYTE_ORDER_MARK = "\ufeff"
 

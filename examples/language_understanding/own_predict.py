@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import signal
@@ -12,12 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from encoders import TextEncoder, saved
 from fairseq.data import data_utils
-from glue_predict import BATCH, answer, load, names
-from glue_run import RECORD, check_prepared, read_record
-from glue_tasks import OWN_TEXT, GlueError, Task, read_own, read_task
-from own_lines import clean, decoded
+
+from examples.language_understanding.encoders import TextEncoder, saved
+from examples.language_understanding.glue_predict import BATCH, answer, load, names
+from examples.language_understanding.glue_run import RECORD, check_prepared, read_record
+from examples.language_understanding.glue_tasks import (
+    OWN_TEXT,
+    GlueError,
+    Task,
+    read_own,
+    read_task,
+)
+from examples.language_understanding.own_lines import clean, decoded
 
 Pair = tuple[str, ...]
 
@@ -118,6 +126,7 @@ def _answers(task: Task, fairseq_task: Any, logits: torch.Tensor) -> list[str]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path)
@@ -132,6 +141,7 @@ def main() -> int:
     except (GlueError, OSError) as error:
         print(f"predict.sh: error: {error}", file=sys.stderr)
         return 1
+    assert isinstance(sys.stdout, io.TextIOWrapper)
     sys.stdout.reconfigure(encoding="utf-8")
     sys.stdout.write("".join(f"{answer}\n" for answer in answers))
     return 0

@@ -14,55 +14,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import encoders
-import own_labels
-from encoders import TextEncoder, fingerprint
-from glue_tasks import OWN_TEXT, GlueError, read_tasks
-from own_files import Columns, Table, read
-from own_report import report
+from examples.language_understanding import own_labels
+from examples.language_understanding.encoders import TextEncoder
+from examples.language_understanding.glue_tasks import OWN_TEXT, GlueError, read_tasks
+from examples.language_understanding.own_files import Table, read
+from examples.language_understanding.own_options import (
+    check_existing,
+    columns,
+    made_of,
+    open_encoder,
+    parse,
+    subsets,
+)
+from examples.language_understanding.own_report import report
 
 if TYPE_CHECKING:
-    from glue_binarize import Written
-
-Subsets = dict[str, Path]
-
-
-def subsets(options: argparse.Namespace) -> Subsets:
-    """The given files by subset."""
-    named = {name: getattr(options, name) for name in ("train", "valid", "test")}
-    return {name: path for name, path in named.items() if path}
-
-
-def open_encoder(options: argparse.Namespace) -> TextEncoder:
-    """The tokenizer that was asked for."""
-    if options.encoder:
-        return encoders.imported(options.encoder)
-    if options.bpe:
-        return encoders.gpt2_bpe(options.bpe, options.workers)
-    return encoders.sentencepiece(options.sentencepiece, options.dictionary)
-
-
-def encoder_files(options: argparse.Namespace) -> dict[str, Path]:
-    """The files that it consists of."""
-    if options.encoder:
-        return encoders.imported_files(options.encoder)
-    if options.bpe:
-        return encoders.gpt2_bpe_files(options.bpe)
-    return encoders.sentencepiece_files(options.sentencepiece, options.dictionary)
-
-
-def columns(options: argparse.Namespace) -> Columns | None:
-    """The names of the columns, where they are given; those that are not have their default."""
-    if not options.label_column and not options.text_columns:
-        return None
-    texts = tuple((options.text_columns or "text").split(","))
-    found = Columns(options.label_column or "label", texts)
-    if not all(texts) or len(texts) > 2 or len({found.label, *texts}) < 1 + len(texts):
-        raise GlueError(
-            f"--text-columns {','.join(texts)}: one column, or two different ones with a comma "
-            "between, and neither that of the label"
-        )
-    return found
+    from examples.language_understanding.glue_binarize import Written
 
 
 def read_all(options: argparse.Namespace) -> dict[str, Table]:
@@ -71,17 +38,6 @@ def read_all(options: argparse.Namespace) -> dict[str, Table]:
     for subset, path in subsets(options).items():
         tables[subset] = read(path, columns(options), tables.get("train"))
     return tables
-
-
-def made_of(options: argparse.Namespace) -> dict[str, Any]:
-    """What decides the contents of the directory."""
-    return {
-        "files": {name: fingerprint([path]) for name, path in subsets(options).items()},
-        "encoder": fingerprint(encoder_files(options).values()),
-        "regression": options.regression,
-        "label_column": options.label_column,
-        "text_columns": options.text_columns,
-    }
 
 
 def in_train(tables: Mapping[str, Table], subset: str) -> int:
@@ -94,7 +50,11 @@ def write_data(
     output: Path, tables: Mapping[str, Table], labels: tuple[str, ...], encoder: TextEncoder
 ) -> dict[str, Written]:
     """Write all but prepare.json."""
-    from glue_binarize import write_classes, write_inputs, write_numbers
+    from examples.language_understanding.glue_binarize import (
+        write_classes,
+        write_inputs,
+        write_numbers,
+    )
 
     labelled = {subset: [row.label for row in table.rows] for subset, table in tables.items()}
     if labels:
@@ -146,42 +106,8 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def check_existing(options: argparse.Namespace) -> None:
-    """GlueError unless the directory holds what these options give."""
-    path = options.existing / "prepare.json"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["made_of"]
-        wanted = made_of(options)
-        differ = [key for key in wanted if found[key] != wanted[key]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise GlueError(
-            f"{path}: not what this script writes ({error!r}); choose another --output, or "
-            "replace it with --force"
-        ) from error
-    if differ:
-        raise GlueError(
-            f"{options.existing} exists, made of something else ({', '.join(differ)}): choose "
-            "another --output, or replace it with --force"
-        )
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("train", "valid"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--test", type=Path)
-    parser.add_argument("--name", required=True)
-    for name in ("encoder", "bpe", "sentencepiece", "dictionary", "existing"):
-        parser.add_argument(f"--{name}", type=Path)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--label-column")
-    parser.add_argument("--text-columns")
-    parser.add_argument("--regression", action="store_true")
-    parser.add_argument("--workers", type=int, required=True)
-    return parser.parse_args()
-
-
 def main() -> int:
+    """The command line; returns the exit status."""
     options = parse()
     try:
         for path in subsets(options).values():

@@ -37,4 +37,4 @@ if [[ -z "$checkpoint" ]]; then usage_error "no checkpoint given"; fi
 [[ -f "$checkpoint" ]] || die "$checkpoint: no such checkpoint"
 need_packages fairseq
 if [[ -t 0 ]]; then note "reading text from the terminal, a line each; Ctrl-D ends it"; fi
-exec python "$HERE/own_predict.py" "$checkpoint" "${data[@]}"
+exec "${MODULE[@]}" examples.language_understanding.own_predict "$checkpoint" "${data[@]}"

@@ -11,10 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from encoders import TextEncoder, gpt2_bpe, imported
-from glue_binarize import DICTIONARY, write_classes, write_inputs, write_numbers
-from glue_files import MSR_TRAIN, TABLES, Example, read_subset
-from glue_tasks import IDS, GlueError, Task, read_sizes, read_task
+from examples.language_understanding.encoders import DICTIONARY, TextEncoder, gpt2_bpe, imported
+from examples.language_understanding.glue_binarize import (
+    write_classes,
+    write_inputs,
+    write_numbers,
+)
+from examples.language_understanding.glue_files import MSR_TRAIN, TABLES, Example, read_subset
+from examples.language_understanding.glue_tasks import IDS, GlueError, Task, read_sizes, read_task
 
 
 def find_folder(raw: Path, task: Task) -> Path:
@@ -105,6 +109,7 @@ def prepare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task")
     parser.add_argument("--raw", type=Path, required=True)

@@ -5,6 +5,8 @@ unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/corpora/output_folders.sh
+source "$ROOT/scripts/corpora/output_folders.sh"
 
 ALL=(CoLA SST-2 MRPC STS-B QQP MNLI QNLI RTE)
 
@@ -77,7 +79,7 @@ trap 'exit 130' INT
 remove_leftovers "$output/.prepare-partial"
 mkdir -p -- "$partial"
 
-# archives TASK: their names in scripts/archives.json
+# archives TASK: their names in scripts/archives/archives.json
 archives() {
     case "$1" in
         MRPC) printf '%s\n' glue-mrpc-train glue-mrpc-test glue-mrpc-dev-ids ;;
@@ -136,7 +138,7 @@ for task in "${tasks[@]}"; do
     get_vocabulary
     get_files "$task"
     mkdir -- "$partial/$task"
-    python "$HERE/prepare_glue.py" "$task" --raw "$raw" "${vocabulary[@]}" --output "$partial/$task" \
+    "${MODULE[@]}" examples.language_understanding.prepare_glue "$task" --raw "$raw" "${vocabulary[@]}" --output "$partial/$task" \
         --workers "$workers" "${any_size[@]}"
     if [[ -e "$output/$task" ]]; then move_folder "$output/$task" "$partial/$task.replaced"; fi
     move_folder "$partial/$task" "$output/$task"

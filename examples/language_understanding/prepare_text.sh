@@ -5,6 +5,8 @@ unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/corpora/output_folders.sh
+source "$ROOT/scripts/corpora/output_folders.sh"
 
 usage() {
     cat <<'USAGE'
@@ -87,7 +89,7 @@ if [[ -e "$replaced" && ! -e "$output" ]]; then
     move_folder "$replaced" "$output"
 fi
 if [[ -f "$output/prepare.json" && "$force" == false ]]; then
-    python "$HERE/own_prepare.py" "${arguments[@]}" "--existing=$output"
+    "${MODULE[@]}" examples.language_understanding.own_prepare "${arguments[@]}" "--existing=$output"
     note "$output is complete; --force makes it again"
     exit 0
 fi
@@ -101,7 +103,7 @@ trap 'exit 130' INT
 remove_leftovers "$output.prepare-partial"
 mkdir -p -- "$partial"
 note "reading the text"
-python "$HERE/own_prepare.py" "${arguments[@]}"
+"${MODULE[@]}" examples.language_understanding.own_prepare "${arguments[@]}"
 
 replace_output "$partial" "$replaced"
 note "wrote $output"

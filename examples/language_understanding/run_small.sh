@@ -51,10 +51,10 @@ flags=(
 mkdir -p -- "$output"
 if [[ ! -d "$output/raw" ]]; then
     rm -rf -- "$output/raw.part"
-    python "$HERE/small_corpora.py" "$output/raw.part"
+    "${MODULE[@]}" examples.language_understanding.small_corpora "$output/raw.part"
     mv -- "$output/raw.part" "$output/raw"
 fi
-if [[ ! -f "$output/model.pt" ]]; then python "$HERE/small_model.py" "$output/raw/dict.txt" "$output/model.pt"; fi
+if [[ ! -f "$output/model.pt" ]]; then "${MODULE[@]}" examples.language_understanding.small_model "$output/raw/dict.txt" "$output/model.pt"; fi
 "$HERE/prepare_glue.sh" "${task_list[@]}" --from-dir "$output/raw" --bpe "$output/raw" --output "$output/data" --any-size --workers 1
 
 folders=()
@@ -69,6 +69,6 @@ for task in "${task_list[@]}"; do
             { tail -n 20 -- "$folder/finetune.log" >&2; die "fine-tuning failed; all it said is in $folder/finetune.log"; }
     done
 done
-python "$HERE/evaluate.py" score "$output/data" "${folders[@]}"
-python "$HERE/evaluate.py" summarize "${folders[@]}" --output "$output"
+"${MODULE[@]}" examples.language_understanding.evaluate score "$output/data" "${folders[@]}"
+"${MODULE[@]}" examples.language_understanding.evaluate summarize "${folders[@]}" --output "$output"
 note "in $output: summary.tsv, and seeds.png where matplotlib is installed"

@@ -1,6 +1,6 @@
 """Writes small corpora in the layouts of CoLA, MRPC and STS-B, and GPT-2 BPE files for their words.
 
-    python small_corpora.py OUTPUT [--examples N] [--seed N]
+    small_corpora.py OUTPUT [--examples N] [--seed N]
 
 The sentences are made by a grammar of a few dozen words, so that a very small model learns them in
 seconds.  They stand in for GLUE where a run is to be tried out, and say nothing about language:
@@ -129,6 +129,7 @@ def write_bpe(output: Path) -> None:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("--examples", type=int, default=800, help="training examples of each task")

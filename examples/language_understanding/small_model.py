@@ -1,6 +1,6 @@
 """Writes a small RoBERTa with random weights, in the format of the public checkpoints.
 
-    python small_model.py DICTIONARY OUTPUT
+    small_model.py DICTIONARY OUTPUT
 
 The public files of 2019 hold an argparse.Namespace, call the encoder "decoder", and keep queries,
 keys and values of the attention in one matrix.  So what loads this file loads those.
@@ -64,6 +64,7 @@ def make_checkpoint(dictionary: Path, seed: int = 1) -> dict[str, object]:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2

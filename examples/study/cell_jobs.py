@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs import Job
-from processes import Commands
-from studies import Cell
+from examples.study.jobs import Job
+from examples.study.processes import Commands
+from examples.study.studies import Cell
 
 
 @dataclass

@@ -6,10 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
-from merged_tables import Row
+from numpy.typing import NDArray
+
+from examples.study.merged_tables import Row
 
 matplotlib.use("Agg")  # files only, so that no display is needed
 
@@ -21,7 +24,7 @@ from matplotlib.figure import Figure  # noqa: E402
 COLOURS = ("#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#F0E442")
 DASHES = ("-", "--", "-.", ":")
 
-Curve = tuple[np.ndarray, np.ndarray]
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,7 @@ def draw(curves: Sequence[Row], methods: Sequence[str], path: Path, loss: Loss =
         methods: those to draw, in this order.
     """
     datasets = list(dict.fromkeys(row["data"] for row in curves if row["method"] in methods))
-    figure, panels = plt.subplots(
-        len(datasets), 2, figsize=(11, 3.8 * len(datasets)), layout="constrained", squeeze=False
-    )
+    figure, panels = new_panels(len(datasets), 2, (11, 3.8 * len(datasets)))
     for (by_updates, by_time), data in zip(panels, datasets):
         for index, method in enumerate(methods):
             rows = [row for row in curves if (row["data"], row["method"]) == (data, method)]
@@ -64,7 +65,15 @@ def draw(curves: Sequence[Row], methods: Sequence[str], path: Path, loss: Loss =
     save(figure, path)
 
 
-def style(index: int) -> dict[str, str]:
+def new_panels(
+    rows: int, columns: int, size: tuple[float, float]
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure, its size in inches, and its panels, row by row."""
+    figure, panels = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    return figure, panels.tolist()
+
+
+def style(index: int) -> dict[str, Any]:
     """Colour and dashes of a method, by its place in the study."""
     return {
         "color": COLOURS[index % len(COLOURS)],

@@ -44,6 +44,7 @@ def take_from_group(lock: int, group: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) < 2:
         print(__doc__, file=sys.stderr)
         return 2

@@ -6,15 +6,18 @@ through the project's scripts, as by hand.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from complete_files import write
-from processes import Commands
-from studies import Study
+from examples.study.processes import Commands
+from examples.study.studies import Study
+from scripts.runs.complete_files import write
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
+# The beginning of a command that goes on with the name of one of the project's modules.
+MODULE = (sys.executable, SCRIPTS / "runs" / "run_module.py")
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,24 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from cell_jobs import Evaluation
-from jobs import Job, Place
-from merged_tables import Row
-from studies import Cell, Study
-from study_fields import Fields, StudyError
+from examples.study.cell_jobs import Evaluation
+from examples.study.jobs import Job, Place
+from examples.study.merged_tables import Row
+from examples.study.studies import Cell, Study
+from examples.study.study_fields import Fields, StudyError
 
 DEFAULT = "translation"
 NAMES = (DEFAULT, "sentences")
 
 Rows = Sequence[Row]
+AnyCell = TypeVar("AnyCell", bound=Cell)
+AnyEvaluation = TypeVar("AnyEvaluation", bound=Evaluation)
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Generic[AnyCell, AnyEvaluation]):
     """All that differs between kinds of task.
 
     Attributes:
@@ -38,18 +41,18 @@ class Kind:
     """
 
     read: Callable[[Fields, Path], Study]
-    plan: Callable[[Place, Sequence[Cell]], list[Job]]
-    row: Callable[[Evaluation, int, str], Row]
-    curve: Callable[[Evaluation], list[Row]]
+    plan: Callable[[Place, Sequence[AnyCell]], list[Job]]
+    row: Callable[[AnyEvaluation, int, str], Row]
+    curve: Callable[[AnyEvaluation], list[Row]]
     report: Callable[[Rows, Rows, Rows, Sequence[str]], str]
     draw: Callable[[Rows, Rows, Sequence[str], Path], None]
-    compare: Callable[[Sequence[Evaluation], Rows], Iterator[list[Row]]] | None = None
+    compare: Callable[[Sequence[AnyEvaluation], Rows], Iterator[list[Row]]] | None = None
     compare_key: tuple[str, ...] = ()
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> Kind[Any, Any]:
     """The kind of this name. StudyError if there is none."""
     if name not in NAMES:
         raise StudyError(f"kind must be {' or '.join(NAMES)}, not {name!r}")
-    found: Kind = importlib.import_module(f"{name}.kind").KIND
+    found: Kind[Any, Any] = importlib.import_module(f"examples.study.{name}.kind").KIND
     return found

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from complete_files import write
+from scripts.runs.complete_files import write
 
 Row = dict[str, str]
 # Plain values between tabs: none holds a tab or a line end, and quotation marks mean themselves.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jobs import Job
+    from examples.study.jobs import Job
 
 HELD = Path(__file__).resolve().parent / "held.py"
 

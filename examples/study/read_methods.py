@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from studies import WEIGHTS, Method
-from study_fields import Fields, StudyError
+from examples.study.studies import WEIGHTS, Method
+from examples.study.study_fields import Fields, StudyError
 
 # What the runner sets itself, so that every cell is trained and stopped alike.
 RESERVED = {
@@ -32,6 +32,7 @@ def read_flags(fields: Fields, reserved: Collection[str] = ()) -> tuple[str, ...
 
 
 def read_seeds(top: Fields) -> list[int]:
+    """The seeds of a study.  StudyError where they are not different whole numbers."""
     seeds = top.content.get("seeds", [1])
     if not isinstance(seeds, list) or not all(isinstance(s, int) and s > 0 for s in seeds):
         raise StudyError(f"{top.where}: seeds must be a list of whole numbers, not {seeds!r}")
@@ -45,7 +46,7 @@ def read_method(fields: Fields, top: Fields, reserved: Collection[str] = ()) -> 
         "updates": top.whole("updates"),
         **{key: top.whole(key, 0, least=0) for key in ("start", "ramp")},
     }
-    weights = {name: fields.weight(name) for name in WEIGHTS}
+    weights: dict[str, Any] = {name: fields.weight(name) for name in WEIGHTS}
     numbers: dict[str, Any] = {
         name: fields.whole(name, default, least=0) for name, default in defaults.items()
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from kinds import DEFAULT, kind_of
-from studies import Study
-from study_fields import Fields, StudyError
+
+from examples.study.kinds import DEFAULT, kind_of
+from examples.study.studies import Study
+from examples.study.study_fields import Fields, StudyError
 
 
 def read_study(path: Path, root: Path) -> Study:

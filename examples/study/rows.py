@@ -5,16 +5,17 @@ from __future__ import annotations
 import datetime
 import shlex
 
-from cell_jobs import Evaluation
-from merged_tables import Row
-from studies import Cell
-from training_log import TrainingLog
+from examples.study.cell_jobs import Evaluation
+from examples.study.merged_tables import Row
+from examples.study.studies import Cell
+from examples.translation.records.training_log import TrainingLog
 
 KEY = ("data", "method", "seed")
 CURVE_KEY = (*KEY, "updates")
 
 
 def key(evaluation: Evaluation) -> Row:
+    """The columns that say which cell a row is of."""
     cell = evaluation.cell
     return {"data": cell.data.name, "method": cell.method.name, "seed": str(cell.seed)}
 

@@ -63,6 +63,5 @@ fi
 name="$(basename -- "$study")"
 output="${output:-$ROOT/results/study/${name%.*}}"
 
-export PYTHONPATH="$ROOT/scripts:$ROOT/examples/translation/records:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
-exec python "$RUNNER/run_study.py" "$study" --output "$output" --workers "$workers" --device "$device" \
+exec "${MODULE[@]}" examples.study.run_study "$study" --output "$output" --workers "$workers" --device "$device" \
     --only "$only" ${time_limit:+--time-limit "$time_limit"}

@@ -13,20 +13,21 @@ import signal
 import sys
 from pathlib import Path
 
-from cell_jobs import Evaluation
-from jobs import ROOT, Place
-from kinds import kind_of
-from machines import describe
-from merged_tables import read
-from progress import say
-from read_study import read_study
-from schedule import Scheduler
-from studies import Cell, Study
-from study_fields import StudyError
-from tables import Tables
+from examples.study.cell_jobs import Evaluation
+from examples.study.jobs import ROOT, Place
+from examples.study.kinds import kind_of
+from examples.study.machines import describe
+from examples.study.merged_tables import read
+from examples.study.progress import say
+from examples.study.read_study import read_study
+from examples.study.schedule import Scheduler
+from examples.study.studies import Cell, Study
+from examples.study.study_fields import StudyError
+from examples.study.tables import Tables
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     args = _parse()
     try:
         study = read_study(args.study, ROOT)

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from cell_jobs import Evaluation, Training
-from jobs import Job
-from processes import Commands, StoppedEarly, last_lines
-from progress import say, updates_done
+from examples.study.cell_jobs import Evaluation, Training
+from examples.study.jobs import Job
+from examples.study.processes import Commands, StoppedEarly, last_lines
+from examples.study.progress import say, updates_done
 
 # Until an evaluation has been timed: what one takes, as a part of the time limit.
 EVALUATION_PART = 0.1

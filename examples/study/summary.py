@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from merged_tables import Row
 from scipy import stats
 from tabulate import tabulate
+
+from examples.study.merged_tables import Row
 
 
 def by_method(rows: Sequence[Row], order: Sequence[str]) -> dict[str, list[Row]]:
@@ -41,4 +42,5 @@ def mean_difference(found: Sequence[float]) -> str:
 
 def table(lines: Sequence[Row]) -> str:
     """A table in Markdown; every line has the same columns."""
-    return tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
+    text: str = tabulate(lines, headers="keys", tablefmt="github", disable_numparse=True)
+    return text

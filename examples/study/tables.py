@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from typing import Any
 
-import rows
-from cell_jobs import Evaluation
-from complete_files import write
-from jobs import Place
-from kinds import Kind
-from merged_tables import merge, read
-from progress import say
+from examples.study import rows
+from examples.study.cell_jobs import Evaluation
+from examples.study.jobs import Place
+from examples.study.kinds import Kind
+from examples.study.merged_tables import merge, read
+from examples.study.progress import say
+from scripts.runs.complete_files import write
 
 
 class Tables:
     """results.tsv, curves.tsv, comparisons.tsv, table.md and the plots of a study."""
 
-    def __init__(self, place: Place, kind: Kind, workers: int, machine: str) -> None:
+    def __init__(self, place: Place, kind: Kind[Any, Any], workers: int, machine: str) -> None:
         self._place, self._kind = place, kind
         self._workers, self._machine = workers, machine
         self._order = list(dict.fromkeys(cell.method.name for cell in place.study.cells))

@@ -40,5 +40,4 @@ for file in "$reference" "${hypotheses[@]}"; do
     seen[$file]=yes
 done
 
-export PYTHONPATH="$ROOT/scripts${PYTHONPATH:+:$PYTHONPATH}"
-exec python "$HERE/compare_rouge.py" --reference "$reference" --resamples "$resamples" --seed "$seed" "${hypotheses[@]}"
+exec "${MODULE[@]}" examples.summarization.compare_rouge --reference "$reference" --resamples "$resamples" --seed "$seed" "${hypotheses[@]}"

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rouge
 from numpy.typing import NDArray
-from prepare_text import TextError
+
+from examples.summarization import rouge
+from scripts.corpora.prepare_text import TextError
 
 Array = NDArray[np.float64]
 
@@ -85,6 +86,7 @@ def table(names: list[str], scores: list[Array], resamples: int, seed: int) -> s
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--resamples", type=int, required=True)

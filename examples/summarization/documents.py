@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from prepare_text import TextError, find_text, normalize_space, read_pairs
+from scripts.corpora.prepare_text import TextError, find_text, normalize_space, read_pairs
 
 # The columns of the public parquet files; a third one, id, is not needed.
 COLUMNS = ("article", "highlights")

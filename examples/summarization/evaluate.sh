@@ -5,6 +5,8 @@ unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/scores/generation.sh
+source "$ROOT/scripts/scores/generation.sh"
 
 usage() {
     cat <<'END'
@@ -43,10 +45,9 @@ while (($# > 0)); do
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 check_checkpoint
-export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 refuse_generation_flags 'one raw summary per document'
 need_packages fairseq rouge_score pysbd
-python "$HERE/evaluate_rouge.py" check "$data" "$subset" || exit 1
+"${MODULE[@]}" examples.summarization.evaluate_rouge check "$data" "$subset" || exit 1
 
 find_checkpoint
 
@@ -63,7 +64,7 @@ generate_logged "$data" --user-dir "$ROOT/lrdrop_fairseq" --task translation \
     "${generation[@]}" "${device_flags[@]}" "${extra[@]}"
 
 note "scoring"
-python "$HERE/evaluate_rouge.py" score "$data" "$subset" --generated "$work/log" \
+"${MODULE[@]}" examples.summarization.evaluate_rouge score "$data" "$subset" --generated "$work/log" \
     --checkpoint "$checkpoint" --output "$output" \
     --generation "${generation[*]} ${device_flags[*]} ${extra[*]}"
 note "summaries and scores are in $output"

@@ -8,18 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import rouge
-from complete_files import say, write_together
-from evaluate_text import EvaluationError, hypotheses
-from prepare_text import TextError, normalize_space
+from examples.summarization import rouge
+from scripts.corpora.prepare_text import TextError, normalize_space
+from scripts.runs.complete_files import say, write_together
+from scripts.runs.json_objects import DamagedError, read_object
+from scripts.scores.evaluate_text import EvaluationError, hypotheses
 
 
 def describe(data: Path, subset: str) -> dict[str, Any]:
     """prepare.json of a data directory that has the subset; EvaluationError otherwise."""
-    path = data / "prepare.json"
-    if not path.is_file():
-        raise EvaluationError(f"{path} does not exist: make the data with prepare_cnn_dm.sh")
-    prepared: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if not (data / "prepare.json").is_file():
+        raise EvaluationError(f"{data}: no prepare.json; make the data with prepare_cnn_dm.sh")
+    try:
+        prepared = read_object(data / "prepare.json")
+    except DamagedError as error:
+        raise EvaluationError(f"{error}; prepare the data again") from error
     if prepared.get("bpe") != "gpt2":
         raise EvaluationError(f"{data} was not made by prepare_cnn_dm.sh")
     if subset not in prepared["subsets"]:
@@ -92,7 +95,7 @@ def evaluate(options: argparse.Namespace) -> None:
     sentences = list(map(rouge.Sentences(), summaries))
     means = 100 * rouge.score(sentences, references).mean(axis=0)
     # Here, because an incomplete generation ends above without waiting for all of fairseq.
-    from lrdrop_fairseq.average_checkpoints import parts
+    from lrdrop_fairseq.checkpoints.average import parts
 
     result = {
         "subset": subset,
@@ -119,6 +122,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("check", "score"):

@@ -5,6 +5,8 @@ unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/runs/training.sh
+source "$ROOT/scripts/runs/training.sh"
 
 usage() {
     cat <<'END'
@@ -107,9 +109,8 @@ need_command fairseq-train
 
 # Checks the data and the checkpoint, refuses a DIR where something else was trained, and prints the architecture, the
 # number of GPUs and the checkpoint's file. With a command it takes DIR, writes DIR/train.json and becomes the command.
-export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 keeper=(
-    python "$HERE/finetune_record.py" "$data" "$save_dir"
+    "${MODULE[@]}" examples.summarization.finetune_record "$data" "$save_dir"
     --bart "$bart" --method "$method" --seed "$seed" --flags="${extra[*]}"
 )
 if [[ "$own_arch" == yes ]]; then keeper+=(--any-size); fi

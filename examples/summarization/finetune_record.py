@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import train_record
-from train_record import RecordError
+from scripts.runs import train_record
+from scripts.runs.train_record import RecordError
 
 ARCHITECTURES = {768: "lr_drop_bart_base", 1024: "lr_drop_bart_large"}
 PUBLIC = {"bart.base": "lr_drop_bart_base", "bart.large": "lr_drop_bart_large"}
@@ -63,8 +63,8 @@ def find(bart: str, data: Path, any_size: bool) -> tuple[str, str]:
 
 def public_checkpoint(name: str) -> Path:
     """model.pt of bart.base or bart.large, downloaded into the folder models if it is not there."""
-    from download import provide
-    from unpack import ArchiveError
+    from scripts.archives.check import ArchiveError
+    from scripts.download import provide
 
     try:
         return provide(f"model-{name}", Path("models")) / name / "model.pt"
@@ -73,6 +73,7 @@ def public_checkpoint(name: str) -> Path:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = train_record.command_line(__doc__)
     parser.add_argument("--bart", required=True)
     parser.add_argument("--any-size", action="store_true")

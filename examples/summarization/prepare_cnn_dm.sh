@@ -5,8 +5,10 @@ unset CDPATH
 HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../scripts/common.sh
 source "$HERE/../../scripts/common.sh"
-# shellcheck source-path=SCRIPTDIR source=../../scripts/prepare_published.sh
-source "$ROOT/scripts/prepare_published.sh"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/corpora/output_folders.sh
+source "$ROOT/scripts/corpora/output_folders.sh"
+# shellcheck source-path=SCRIPTDIR source=../../scripts/corpora/published.sh
+source "$ROOT/scripts/corpora/published.sh"
 
 usage() {
     cat <<'END'
@@ -59,7 +61,6 @@ if [[ -n "$bpe" ]]; then
 fi
 find_workers
 need_packages fairseq pyarrow regex
-export PYTHONPATH="$ROOT/scripts:$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 
 # `work`, beside the output: a new folder, or the one that a stopped run of the same command and code left.
 open_work cnn_dm "$from_dir" "$bpe" "$(cat -- "$HERE"/{documents,prepare_documents}.py | cksum)"
@@ -80,7 +81,7 @@ fi
 
 encode_documents() {
     rm -rf -- "$work/encoded"
-    python "$HERE/prepare_documents.py" --corpus "$corpus" --bpe "$bpe" --output "$work/encoded" --workers "$workers"
+    "${MODULE[@]}" examples.summarization.prepare_documents --corpus "$corpus" --bpe "$bpe" --output "$work/encoded" --workers "$workers"
 }
 step encode_documents encode_documents
 
@@ -93,7 +94,7 @@ binarize_documents() {
     preprocess_in "$work" --source-lang source --target-lang target \
         --srcdict data/gpt2/dict.txt --tgtdict data/gpt2/dict.txt \
         --trainpref encoded/text/train --validpref encoded/text/valid --testpref encoded/text/test --destdir data
-    python "$ROOT/scripts/prepare_summary.py" "$data"
+    "${MODULE[@]}" scripts.corpora.prepare_summary "$data"
 }
 step binarize_documents binarize_documents
 

@@ -17,11 +17,11 @@ from itertools import tee
 from pathlib import Path
 from typing import TextIO
 
-import documents
-from documents import Document
-from parallel_lines import map_lines
-from prepare_text import TextError
-from unpack import aside
+from examples.summarization import documents
+from examples.summarization.documents import Document
+from scripts.corpora.parallel_lines import map_lines
+from scripts.corpora.prepare_text import TextError
+from scripts.runs.complete_folders import aside
 
 # fairseq's name of a split, and the names it has in the public files.
 SPLITS = {"train": ("train",), "valid": ("validation", "valid", "val"), "test": ("test",)}
@@ -38,6 +38,7 @@ Encode = Callable[[Iterable[Document]], Iterator[Encoded]]
 
 
 def note(message: str) -> None:
+    """A line of progress on standard error."""
     print(f"prepare_cnn_dm.sh: {message}", file=sys.stderr, flush=True)
 
 
@@ -49,6 +50,7 @@ def open_pair(folder: Path, name: str, stack: ExitStack) -> list[TextIO]:
 
 
 def write_line(outputs: list[TextIO], pair: tuple[str, str]) -> None:
+    """Write a line to each of two files."""
     for output, line in zip(outputs, pair, strict=True):
         output.write(f"{line}\n")
 
@@ -109,8 +111,11 @@ def write_training(output: Path, paths: list[Path], encode: Encode) -> dict[str,
 def write_evaluation(
     output: Path, name: str, paths: list[Path], encode: Encode
 ) -> dict[str, object]:
-    """Every pair of a validation or test set. A target longer than BART takes is cut in the tokens
-    (only the validation loss reads them), not in the raw text."""
+    """Every pair of a validation or test set.
+
+    A target longer than BART takes is cut in the tokens (only the validation loss reads them), not
+    in the raw text.
+    """
     pairs = shortened = 0
     sentences_known = False
     with ExitStack() as stack:
@@ -150,6 +155,7 @@ def prepare(corpus: Path, bpe: Path, output: Path, workers: int) -> dict[str, ob
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     for option in ("--corpus", "--bpe", "--output"):
         parser.add_argument(option, type=Path, required=True)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from prepare_text import TextError, read_lines
+
+from scripts.corpora.prepare_text import TextError, read_lines
 
 METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 SETTINGS = {

@@ -75,9 +75,9 @@ printf '%s\n' "$settings" >"$output/settings"
 
 step 1 "Writing $documents reports and their summaries, and $((documents / 20)) each for validation and test"
 if [[ -f "$output/corpus/dict.txt" ]]; then done_before; else
-    python "$HERE/small/news_corpus.py" --output "$output/corpus" --train "$documents" \
+    "${MODULE[@]}" examples.summarization.small.news_corpus --output "$output/corpus" --train "$documents" \
         --valid "$((documents / 20))" --test "$((documents / 20))"
-    python "$HERE/small/make_bpe.py" --merges 400 --output "$output/corpus" "$output/corpus"/train.*
+    "${MODULE[@]}" examples.summarization.small.make_bpe --merges 400 --output "$output/corpus" "$output/corpus"/train.*
 fi
 
 step 2 "Preparing the data: byte-level BPE, fairseq's binary format"
@@ -86,7 +86,7 @@ if [[ -f "$output/data/prepare.json" ]]; then done_before; else
         --output "$output/data"
 fi
 if [[ ! -f "$output/bart.pt" ]]; then
-    run "$output/bart.log" python "$HERE/small/make_bart.py" --data "$output/data" --output "$output/bart.pt" "${model[@]}"
+    run "$output/bart.log" "${MODULE[@]}" examples.summarization.small.make_bart --data "$output/data" --output "$output/bart.pt" "${model[@]}"
 fi
 
 # train FOLDER METHOD TITLE

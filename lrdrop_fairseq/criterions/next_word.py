@@ -35,6 +35,8 @@ UNITS = {"hidden_loss": 1.0, "attention_loss": 1.0, "output_loss": math.log(2)}
 
 @dataclass
 class LRDropNextWordConfig(LRDropConfig):
+    """The options of LR-Drop; the terms begin late."""
+
     lr_drop_start: float = field(
         default=0.67,
         metadata={

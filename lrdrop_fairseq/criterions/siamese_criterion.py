@@ -17,6 +17,8 @@ from lrdrop_fairseq.losses.hidden import hidden_state_distance
 
 @dataclass
 class LRDropConfig(FairseqDataclass):
+    """What all criterions of LR-Drop are told: weights, and when the terms act."""
+
     lr_drop_hidden_weight: float = field(
         default=0.1,
         metadata={"help": "alpha: weight of the hidden states regularization (HSR), 0 for none"},

@@ -1,4 +1,6 @@
-"""A trained sentence model as a folder that Hugging Face's ``transformers`` loads::
+"""A trained sentence model as a folder that Hugging Face's ``transformers`` loads.
+
+::
 
     python -m lrdrop_fairseq.export CHECKPOINT --huggingface OUT_FOLDER --encoder FOLDER
 
@@ -21,6 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lrdrop_fairseq.checkpoints.export_options import ExportError, flat_options, replace_task
 from lrdrop_fairseq.export import load
 from lrdrop_fairseq.export_huggingface.config import EXPORTER, classifier_config
 from lrdrop_fairseq.export_huggingface.data import labels_of, pieces_of
@@ -37,7 +40,6 @@ from lrdrop_fairseq.export_huggingface.tokenizer import (
     settings,
     trained_vocabulary,
 )
-from lrdrop_fairseq.export_options import ExportError, flat_options, replace_task
 from lrdrop_fairseq.import_encoder.errors import ImportingError
 from lrdrop_fairseq.import_encoder.folder import TEXT_FILES, TOKENIZER, Folder
 from lrdrop_fairseq.import_encoder.text import plain

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lrdrop_fairseq.checkpoints.export_options import ExportError
 from lrdrop_fairseq.export_huggingface.model import CLASSES
-from lrdrop_fairseq.export_options import ExportError
 from lrdrop_fairseq.import_encoder.families import ACTIVATIONS
 from lrdrop_fairseq.import_encoder.parameters import FIRST_POSITION
 from lrdrop_fairseq.import_encoder.vocabulary import BOS, EOS, PAD, Vocabulary

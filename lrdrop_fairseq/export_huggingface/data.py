@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lrdrop_fairseq.export_options import ExportError
+from lrdrop_fairseq.checkpoints.export_options import ExportError
 from lrdrop_fairseq.import_encoder.vocabulary import MASK
 
 

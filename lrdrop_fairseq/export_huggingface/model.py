@@ -15,7 +15,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.models.roberta import RobertaModel
 from torch import Tensor
 
-from lrdrop_fairseq.export_options import ExportError
+from lrdrop_fairseq.checkpoints.export_options import ExportError
 from lrdrop_fairseq.import_encoder.parameters import ENCODER_NAMES, FIRST_POSITION
 from lrdrop_fairseq.import_encoder.vocabulary import SPECIAL, UNK, Vocabulary
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lrdrop_fairseq.export_options import ExportError
+from lrdrop_fairseq.checkpoints.export_options import ExportError
 from lrdrop_fairseq.import_encoder.folder import TOKENIZER, Folder
 from lrdrop_fairseq.import_encoder.text import plain
 from lrdrop_fairseq.import_encoder.vocabulary import (

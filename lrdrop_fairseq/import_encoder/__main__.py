@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lrdrop_fairseq  # noqa: F401  registers what export and fairseq know by name
-from lrdrop_fairseq.average_checkpoints import save
+from lrdrop_fairseq.checkpoints.files import save
 from lrdrop_fairseq.import_encoder.convert import Converted, convert
 from lrdrop_fairseq.import_encoder.errors import ImportingError
 from lrdrop_fairseq.import_encoder.folder import TEXT_FILES, TOKENIZER, Folder

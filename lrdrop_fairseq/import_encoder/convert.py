@@ -11,7 +11,7 @@ from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from torch import Tensor
 
-from lrdrop_fairseq.export import readable_as_attributes
+from lrdrop_fairseq.checkpoints.export import readable_as_attributes
 from lrdrop_fairseq.import_encoder import families
 from lrdrop_fairseq.import_encoder.errors import ImportingError
 from lrdrop_fairseq.import_encoder.folder import Folder

@@ -12,6 +12,8 @@ from fairseq.tasks.sentence_prediction import SentencePredictionConfig, Sentence
 
 @dataclass
 class LRDropSentencePredictionTaskConfig(SentencePredictionConfig):
+    """The options of fairseq's ``sentence_prediction``, and how its batches are made."""
+
     batch_by_length: bool = field(
         default=False,
         metadata={

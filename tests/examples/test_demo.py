@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import random
@@ -13,21 +12,23 @@ from typing import Any
 
 import pytest
 
+from examples.translation.demo import generate_corpus
+from examples.translation.demo import report as demo_report
+from examples.translation.demo.german_english import (
+    clauses,
+    english,
+    german,
+    planner,
+    readers,
+    writer,
+)
+from examples.translation.records import training_log
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "examples" / "translation" / "demo"
 RECORDS = DEMO.parent / "records"
+MODULE = (sys.executable, ROOT / "scripts" / "runs" / "run_module.py")
 
-sys.path[:0] = [str(DEMO), str(RECORDS)]
-clauses: Any = importlib.import_module("german_english.clauses")
-english: Any = importlib.import_module("german_english.english")
-german: Any = importlib.import_module("german_english.german")
-noun_phrase: Any = importlib.import_module("german_english.noun_phrase")
-planner: Any = importlib.import_module("german_english.planner")
-readers: Any = importlib.import_module("german_english.readers")
-writer: Any = importlib.import_module("german_english.writer")
-generate_corpus: Any = importlib.import_module("generate_corpus")
-demo_report: Any = importlib.import_module("report")
-training_log: Any = importlib.import_module("training_log")
 
 LEXICON = readers.load_lexicon()
 PLAN = planner.Planner(random.Random(1), LEXICON)
@@ -226,7 +227,7 @@ def test_corpus_is_the_same_in_another_process(tmp_path: Path) -> None:
     for hash_seed in ("0", "7"):
         output = tmp_path / hash_seed
         subprocess.run(
-            [sys.executable, DEMO / "generate_corpus.py", "--output", output,
+            [*MODULE, "examples.translation.demo.generate_corpus", "--output", output,
              "--train", "300", "--valid", "20", "--test", "20"],
             check=True, env={**os.environ, "PYTHONHASHSEED": hash_seed},
         )  # fmt: skip
@@ -261,7 +262,7 @@ def test_grammar_that_is_exhausted_is_reported() -> None:
 
 def test_corpus_refuses_an_output_that_exists(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, DEMO / "generate_corpus.py", "--output", tmp_path],
+        [*MODULE, "examples.translation.demo.generate_corpus", "--output", tmp_path],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2 and "exists: delete it first" in done.stderr
@@ -397,8 +398,7 @@ def test_report_names_what_is_missing(tmp_path: Path) -> None:
 def test_plots(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     demo_output(tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(RECORDS)}
-    subprocess.run([sys.executable, DEMO / "plots.py", tmp_path], env=environment, check=True)
+    subprocess.run([*MODULE, "examples.translation.demo.plots", tmp_path], check=True)
     for name in ("validation.png", "lrdrop_terms.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 

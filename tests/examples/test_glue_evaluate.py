@@ -16,15 +16,17 @@ import pytest
 import torch
 from fairseq.data import Dictionary
 
+from examples.language_understanding import (
+    glue_metrics,
+    glue_plot,
+    glue_predict,
+    glue_summary,
+    glue_tasks,
+)
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "language_understanding"
 
-sys.path.insert(0, str(EXAMPLE))
-glue_metrics: Any = importlib.import_module("glue_metrics")
-glue_plot: Any = importlib.import_module("glue_plot")
-glue_predict: Any = importlib.import_module("glue_predict")
-glue_summary: Any = importlib.import_module("glue_summary")
-glue_tasks: Any = importlib.import_module("glue_tasks")
 
 # By its path: other examples have an evaluate.py too.
 spec: Any = importlib.util.spec_from_file_location("glue_evaluate", EXAMPLE / "evaluate.py")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
@@ -23,16 +22,12 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_MODEL_REGISTRY
 
 import lrdrop_fairseq  # noqa: F401  registers the architectures and criterions
+from examples.language_understanding import glue_run, glue_tasks, small_corpora, small_model
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "language_understanding"
 SCRIPT = EXAMPLE / "finetune.sh"
 
-sys.path.insert(0, str(EXAMPLE))
-glue_tasks: Any = importlib.import_module("glue_tasks")
-glue_run: Any = importlib.import_module("glue_run")
-small_corpora: Any = importlib.import_module("small_corpora")
-small_model: Any = importlib.import_module("small_model")
 
 SIZES = "--encoder-layers 2 --encoder-embed-dim 32 --encoder-ffn-embed-dim 64"
 SIZES += " --encoder-attention-heads 2 --max-positions 64"
@@ -340,7 +335,9 @@ def test_yaml_trains_what_the_shell_trains(small: Path, whole: Path) -> None:
     folder = small / "yaml" / "seed2"
     described = "--task MRPC --method lrdrop --arch lr_drop_roberta --seed 2 --flags=".split()
     described += ["--model", str(small / "model.pt"), "--data", str(small / "data")]
-    begin = [sys.executable, str(EXAMPLE / "glue_run.py"), "begin", str(folder), *described]
+    run_module = str(ROOT / "scripts" / "runs" / "run_module.py")
+    glue_run = "examples.language_understanding.glue_run"
+    begin = [sys.executable, run_module, glue_run, "begin", str(folder), *described]
     begun = run(begin, real_environment())
     assert begun.stdout == "start\n", begun.stderr
     sizes = [option.split(" ") for option in SIZES.removeprefix("--").split(" --")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
@@ -16,16 +15,18 @@ from typing import Any
 import pytest
 from fairseq.data import Dictionary, data_utils
 
+from examples.language_understanding import (
+    glue_binarize,
+    glue_files,
+    glue_tasks,
+    prepare_glue,
+    small_corpora,
+)
+
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "language_understanding"
 SCRIPT = EXAMPLE / "prepare_glue.sh"
 
-sys.path.insert(0, str(EXAMPLE))
-glue_binarize: Any = importlib.import_module("glue_binarize")
-glue_files: Any = importlib.import_module("glue_files")
-glue_tasks: Any = importlib.import_module("glue_tasks")
-prepare_glue: Any = importlib.import_module("prepare_glue")
-small_corpora: Any = importlib.import_module("small_corpora")
 
 # What is to be read from each file: sentences with an unbalanced quotation mark, a carriage return,
 # a line separator of Unicode, a number, a letter beyond ASCII; and the label.

@@ -22,6 +22,16 @@ from fairseq.data import Dictionary, data_utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from transformers import BertConfig, BertForMaskedLM
 
+from examples.language_understanding import (
+    glue_plot,
+    glue_predict,
+    glue_summary,
+    glue_tasks,
+    own_predict,
+    own_prepare,
+    prepare_glue,
+    small_corpora,
+)
 from lrdrop_fairseq.import_encoder.__main__ import main as import_encoder
 from tests.killed import kill_when
 from tests.toy_encoders import make_folder, pieces, write_tokenizer
@@ -29,16 +39,6 @@ from tests.toy_encoders import make_folder, pieces, write_tokenizer
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "language_understanding"
 
-sys.path.insert(0, str(EXAMPLE))
-glue_predict: Any = importlib.import_module("glue_predict")
-glue_run: Any = importlib.import_module("glue_run")
-glue_summary: Any = importlib.import_module("glue_summary")
-glue_plot: Any = importlib.import_module("glue_plot")
-glue_tasks: Any = importlib.import_module("glue_tasks")
-own_predict: Any = importlib.import_module("own_predict")
-own_prepare: Any = importlib.import_module("own_prepare")
-prepare_glue: Any = importlib.import_module("prepare_glue")
-small_corpora: Any = importlib.import_module("small_corpora")
 
 POSITIONS = 24
 # The label is what sleeps; the numbers are not in the order of their letters.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import importlib
 import os
 import shutil
 import signal
@@ -18,6 +17,10 @@ import pytest
 import torch
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
+from examples.study import curves, jobs, merged_tables, read_study, study_fields
+from examples.study.translation import plan, select_pairs, trainings
+from examples.study.translation import report as study_report
+from scripts.corpora import prepare_text as text_errors
 from tests import toy_run as toy
 from tests.killed import kill_when
 
@@ -25,17 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "examples" / "translation" / "study"
 RUNNER = ROOT / "examples" / "study"
 
-sys.path[:0] = [str(RUNNER), str(ROOT / "scripts"), str(STUDY.parent / "records")]
-jobs: Any = importlib.import_module("jobs")
-merged_tables: Any = importlib.import_module("merged_tables")
-plan: Any = importlib.import_module("translation.plan")
-select_pairs: Any = importlib.import_module("translation.select_pairs")
-read_study: Any = importlib.import_module("read_study")
-study_fields: Any = importlib.import_module("study_fields")
-study_report: Any = importlib.import_module("translation.report")
-trainings: Any = importlib.import_module("translation.trainings")
-curves: Any = importlib.import_module("curves")
-text_errors: Any = importlib.import_module("prepare_text")
 
 FLAGS = (
     "--encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 32 --decoder-embed-dim 32 "

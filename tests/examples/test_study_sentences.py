@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import os
 import random
 import subprocess
@@ -14,6 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from examples.language_understanding.study import prepare_sets
+from examples.study import jobs, merged_tables, read_study, study_fields
+from examples.study.sentences import draw_examples, kind, plan, random_encoder, report
 from tests import toy_run as toy
 from tests.killed import kill_when
 from tests.toy_encoders import make_folder
@@ -22,20 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNNER = ROOT / "examples" / "study"
 STUDY = ROOT / "examples" / "language_understanding" / "study"
 
-sys.path[:0] = [str(RUNNER), str(STUDY), str(ROOT / "scripts")]
-sys.path.insert(0, str(ROOT / "examples" / "translation" / "records"))
-jobs: Any = importlib.import_module("jobs")
-merged_tables: Any = importlib.import_module("merged_tables")
-read_study: Any = importlib.import_module("read_study")
-study_fields: Any = importlib.import_module("study_fields")
-draw_examples: Any = importlib.import_module("sentences.draw_examples")
-finetunings: Any = importlib.import_module("sentences.finetunings")
-kind: Any = importlib.import_module("sentences.kind")
-plan: Any = importlib.import_module("sentences.plan")
-random_encoder: Any = importlib.import_module("sentences.random_encoder")
-report: Any = importlib.import_module("sentences.report")
-prepare_sets: Any = importlib.import_module("prepare_sets")
-set_files: Any = importlib.import_module("set_files")
 
 TOY = """
 kind: sentences

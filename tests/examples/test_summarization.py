@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -21,13 +18,11 @@ from fairseq import options
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
 import lrdrop_fairseq  # noqa: F401  today's torch needs its repairs to load a checkpoint
+from examples.summarization import finetune_record
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "lrdrop_fairseq"
 SUMMARIZATION = ROOT / "examples" / "summarization"
-for path in (SUMMARIZATION, ROOT / "scripts"):
-    sys.path.insert(0, str(path))
-finetune_record: Any = importlib.import_module("finetune_record")
 
 ENVIRONMENT = {
     "VIRTUAL_ENV": "/",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pytest
@@ -19,15 +17,12 @@ from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 from fairseq.data.indexed_dataset import MMapIndexedDataset
 from pyarrow import parquet
 
+from examples.summarization import documents, prepare_documents
+from examples.summarization.small import make_bpe, news_corpus
+from scripts.corpora import prepare_text
+
 ROOT = Path(__file__).resolve().parents[2]
 SUMMARIZATION = ROOT / "examples" / "summarization"
-for folder in (SUMMARIZATION, SUMMARIZATION / "small", ROOT / "scripts"):
-    sys.path.insert(0, str(folder))
-documents: Any = importlib.import_module("documents")
-news_corpus: Any = importlib.import_module("news_corpus")
-make_bpe: Any = importlib.import_module("make_bpe")
-prepare_documents: Any = importlib.import_module("prepare_documents")
-prepare_text: Any = importlib.import_module("prepare_text")
 
 FILES = {
     "train": [f"train-0000{part}-of-00003.parquet" for part in range(3)],

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
+from examples.summarization import compare_rouge, evaluate_rouge, rouge
+from scripts.corpora import prepare_text
+
 ROOT = Path(__file__).resolve().parents[2]
 SUMMARIZATION = ROOT / "examples" / "summarization"
-for folder in (SUMMARIZATION, ROOT / "scripts"):
-    sys.path.insert(0, str(folder))
-compare_rouge: Any = importlib.import_module("compare_rouge")
-evaluate_rouge: Any = importlib.import_module("evaluate_rouge")
-prepare_text: Any = importlib.import_module("prepare_text")
-rouge: Any = importlib.import_module("rouge")
 
 
 def test_scores_worked_out_by_hand() -> None:

@@ -35,6 +35,9 @@ def main() -> None:
     import fairseq  # noqa: F401
     import torch
 
+    # fairseq has looked for these among what is installed; a command has its own places.
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("examples", "scripts")]:
+        del sys.modules[name]
     # fairseq's commands set it up before they import fairseq, which else does it in its own way.
     logging.root.handlers.clear()
     logging.root.setLevel(logging.WARNING)

@@ -21,9 +21,13 @@ def becomes_another(arguments):
     """
     kind, text = arguments[:2] if len(arguments) > 1 else (arguments[0], "")
     if kind not in ("-m", "-c"):
+        file = kind
+        if os.path.basename(kind) == "run_module.py" and text:  # it becomes what the module does
+            root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(kind))))
+            file = os.path.join(root, *text.split(".")) + ".py"
         try:
-            with open(kind, encoding="utf-8", errors="replace") as file:
-                text = file.read()
+            with open(file, encoding="utf-8", errors="replace") as code:
+                text = code.read()
         except OSError:
             return True
     return "os.exec" in text

@@ -34,7 +34,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from set_files import Row, SetError, cola, glue_sst2, labelled_lines, rte
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # a command may be given anywhere
+from examples.language_understanding.study.set_files import (
+    Row,
+    SetError,
+    cola,
+    glue_sst2,
+    labelled_lines,
+    rte,
+)
 
 SEED = 1
 SUBSETS = ("train", "valid", "test")
@@ -132,6 +140,7 @@ def describe(name: str, subsets: dict[str, list[Row]], empty: int) -> str:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -49,16 +49,20 @@ def columns(path: Path, names: list[str], wanted: list[int], header: bool) -> It
 
 
 def clean(text: str) -> str:
+    """A text without tabs inside and white space around it."""
     return text.replace("\t", " ").strip()
 
 
 def cola(path: Path) -> Iterator[Row]:
+    """The rows of a file of CoLA."""
     return columns(path, ["source", "label", "mark", "sentence"], [1, 3], header=False)
 
 
 def glue_sst2(path: Path) -> Iterator[Row]:
+    """The rows of a file of GLUE's SST-2."""
     return columns(path, ["sentence", "label"], [1, 0], header=True)
 
 
 def rte(path: Path) -> Iterator[Row]:
+    """The rows of a file of RTE."""
     return columns(path, ["index", "sentence1", "sentence2", "label"], [3, 1, 2], header=True)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from complete_files import write
+from scripts.runs.complete_files import write
 
 
 class DrawingError(ValueError):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cell_jobs
-from processes import Commands
-
-from sentences.finetunings import Finetuning, python_path
-from sentences.studies import Cell
+from examples.study import cell_jobs
+from examples.study.jobs import MODULE
+from examples.study.processes import Commands
+from examples.study.sentences.finetunings import Finetuning
+from examples.study.sentences.studies import Cell
 
 
 @dataclass
@@ -39,7 +38,7 @@ class Evaluation(cell_jobs.Evaluation):
         self.folder.mkdir(parents=True, exist_ok=True)
         training = self.training
         commands.run(self, [
-            *training.environment, *python_path(), sys.executable, "-m", "sentences.score",
+            *training.environment, *MODULE, "examples.study.sentences.score",
             training.data, training.folder, self._scores, "--metric", self.cell.data.metric,
         ])  # fmt: skip
 

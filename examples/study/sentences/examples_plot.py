@@ -6,12 +6,12 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from curves import plt, save, style
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
-from merged_tables import Row
 
-from sentences.report import metric, score
+from examples.study.curves import new_panels, save, style
+from examples.study.merged_tables import Row
+from examples.study.sentences.report import metric, score
 
 
 def draw(results: Sequence[Row], methods: Sequence[str], path: Path) -> None:
@@ -22,9 +22,7 @@ def draw(results: Sequence[Row], methods: Sequence[str], path: Path) -> None:
     sets = [name for name, found in sizes.items() if len(found) > 1]
     if not sets:
         return
-    figure, panels = plt.subplots(
-        1, len(sets), figsize=(5.5 * len(sets), 4), layout="constrained", squeeze=False
-    )
+    figure, panels = new_panels(1, len(sets), (5.5 * len(sets), 4))
     for axes, name in zip(panels[0], sets):
         rows = [row for row in results if row["set"] == name]
         for index, method in enumerate(methods):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import cell_jobs
-from processes import Commands
-
-from sentences.preparations import SCRIPTS
-from sentences.studies import Cell, Study
+from examples.study import cell_jobs
+from examples.study.jobs import MODULE
+from examples.study.processes import Commands
+from examples.study.sentences.preparations import SCRIPTS
+from examples.study.sentences.studies import Cell, Study
 
 LOG_INTERVAL = 10  # updates
-RUNNER = Path(__file__).resolve().parents[1]
 
 
 @dataclass
@@ -55,10 +52,10 @@ class Finetuning(cell_jobs.Training):
         if self.cell.method.from_scratch:
             encoder = self.folder / "random"
             if not (encoder / "import.json").is_file():
-                random = [sys.executable, "-m", "sentences.random_encoder", self.encoder, encoder]
-                random += ["--seed", str(self.cell.seed)]
-                commands.run(self, [*python_path(), *random], training=True)
-        command = [
+                made_by = "examples.study.sentences.random_encoder"
+                seed = ("--seed", str(self.cell.seed))
+                commands.run(self, [*MODULE, made_by, self.encoder, encoder, *seed], training=True)
+        command: list[str | Path] = [
             SCRIPTS / "finetune.sh", self.cell.data_name, self.data, "--encoder", encoder,
             "--method", "lrdrop", "--save-dir", self.folder, "--seeds", str(self.cell.seed),
             "--", *self._flags(),
@@ -83,9 +80,3 @@ class Finetuning(cell_jobs.Training):
         if self.cell.data.metric == "mcc":
             flags += ["--report-mcc", "--best-checkpoint-metric", "mcc"]
         return [*flags, "--cpu"] if self.place.device == "cpu" else flags
-
-
-def python_path() -> list[str]:
-    """What a command begins with that runs a module of this package or of finetune.sh's."""
-    folders = [str(RUNNER), str(SCRIPTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return ["env", f"PYTHONPATH={os.pathsep.join(folders)}"]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs import Job, Place
-
-from sentences.evaluations import Evaluation
-from sentences.finetunings import Finetuning
-from sentences.preparations import Importing, Preparation
-from sentences.studies import Cell
+from examples.study.jobs import Job, Place
+from examples.study.sentences.evaluations import Evaluation
+from examples.study.sentences.finetunings import Finetuning
+from examples.study.sentences.preparations import Importing, Preparation
+from examples.study.sentences.studies import Cell
 
 
 def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:

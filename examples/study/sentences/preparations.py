@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs import ROOT, Job
-from processes import Commands
-
-from sentences.draw_examples import draw_examples
-from sentences.studies import Cell, Data, Study
+from examples.study.jobs import MODULE, ROOT, Job
+from examples.study.processes import Commands
+from examples.study.sentences.draw_examples import draw_examples
+from examples.study.sentences.studies import Cell, Data, Study
 
 SCRIPTS = ROOT / "examples" / "language_understanding"
 SUBSETS = ("train", "valid", "test")
@@ -39,7 +37,7 @@ class Importing(Job):
 
     def run(self, commands: Commands) -> None:
         commands.run(self, [
-            sys.executable, "-m", "lrdrop_fairseq.import_encoder", self.study.pretrained_path,
+            *MODULE, "lrdrop_fairseq.import_encoder", self.study.pretrained_path,
             self.folder, "--pieces-of", *map(self.data.file, SUBSETS),
         ])  # fmt: skip
 

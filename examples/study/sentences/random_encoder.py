@@ -36,6 +36,7 @@ def reset(state: dict[str, torch.Tensor], seed: int) -> None:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("encoder", type=Path)
     parser.add_argument("out", type=Path)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from read_methods import KEYS, read_flags, read_method, read_seeds
-from studies import WEIGHTS
-from study_fields import Fields, StudyError
-
-from sentences.studies import METRICS, Cell, Data, Method, Study
+from examples.study.read_methods import KEYS, read_flags, read_method, read_seeds
+from examples.study.sentences.studies import METRICS, Cell, Data, Method, Study
+from examples.study.studies import WEIGHTS
+from examples.study.study_fields import Fields, StudyError
 
 # What finetune.sh and the runner set beside what is theirs in every study.
 RESERVED = (

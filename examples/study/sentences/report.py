@@ -6,10 +6,9 @@ import statistics
 import textwrap
 from collections.abc import Sequence
 
-from merged_tables import Row
-from summary import by_method, mean_difference, pairs, spread, table
-
-from sentences.rows import LOSS
+from examples.study.merged_tables import Row
+from examples.study.sentences.rows import LOSS
+from examples.study.summary import by_method, mean_difference, pairs, spread, table
 
 
 def metric(row: Row) -> str:
@@ -18,6 +17,7 @@ def metric(row: Row) -> str:
 
 
 def score(row: Row, subset: str = "test") -> float:
+    """The score of a row by the metric of its set, in percent."""
     return float(row[f"{subset} {metric(row)}"])
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import rows
-from merged_tables import Row
-from training_log import TrainingLog, read_log
-
-from sentences.evaluations import Evaluation
+from examples.study import rows
+from examples.study.merged_tables import Row
+from examples.study.sentences.evaluations import Evaluation
+from examples.translation.records.training_log import TrainingLog, read_log
 
 LOSS = "validation loss"
 

@@ -1,6 +1,6 @@
 """Scores a fine-tuned cell on its validation and test set, in one process.
 
-    python -m sentences.score DATA FOLDER OUT --metric accuracy|mcc
+    score.py DATA FOLDER OUT --metric accuracy|mcc
 
 DATA and FOLDER are those of finetune.sh. FOLDER/seedN gets what evaluate.py writes there; OUT gets
 the scores of both, by subset. It stands for two calls of evaluate.py, each of which takes longer to
@@ -17,12 +17,12 @@ import logging
 import sys
 from pathlib import Path
 
-from complete_files import write
-from evaluate import seed_folders
-from glue_metrics import scores
-from glue_predict import evaluate_seed
-from glue_run import read_record
-from glue_tasks import GlueError, read_task
+from examples.language_understanding.evaluate import seed_folders
+from examples.language_understanding.glue_metrics import scores
+from examples.language_understanding.glue_predict import evaluate_seed
+from examples.language_understanding.glue_run import read_record
+from examples.language_understanding.glue_tasks import GlueError, read_task
+from scripts.runs.complete_files import write
 
 SUBSETS = ("valid", "test")
 
@@ -41,6 +41,7 @@ def score(folder: Path, data: Path, subset: str, metrics: list[str]) -> dict[str
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="sentences.score", description=__doc__)
     for name in ("data", "folder", "out"):
         parser.add_argument(name, type=Path)

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import studies
+from examples.study import studies
 
 METRICS = ("accuracy", "mcc")
 # Of the updates of a fine-tuning, as fairseq's published ones of RoBERTa.

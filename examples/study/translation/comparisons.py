@@ -8,11 +8,10 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jobs import SCRIPTS
-from merged_tables import Row
-from rows import key
-
-from translation.evaluations import Evaluation
+from examples.study.jobs import SCRIPTS
+from examples.study.merged_tables import Row
+from examples.study.rows import key
+from examples.study.translation.evaluations import Evaluation
 
 KEY = ("data", "seed", "method", "baseline", "subset")
 # As sacreBLEU writes them: of each system BLEU's, then chrF's.

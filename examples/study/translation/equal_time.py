@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from merged_tables import Row
-from summary import by_method, spread, table
-
-from translation.summary import LABELS, gains
+from examples.study.merged_tables import Row
+from examples.study.summary import by_method, spread, table
+from examples.study.translation.summary import LABELS, gains
 
 
 def equal_time_table(rows: Sequence[Row], curves: Sequence[Row], order: Sequence[str]) -> str:

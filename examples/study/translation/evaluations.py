@@ -6,12 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import cell_jobs
-from jobs import SCRIPTS
-from processes import Commands, Failed
-
-from translation.studies import Cell
-from translation.trainings import Training
+from examples.study import cell_jobs
+from examples.study.jobs import SCRIPTS
+from examples.study.processes import Commands, Failed
+from examples.study.translation.studies import Cell
+from examples.study.translation.trainings import Training
 
 
 @dataclass

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from jobs import Job, Place
-from studies import Method
-
-from translation.evaluations import Evaluation
-from translation.preparation import Preparation
-from translation.studies import Cell
-from translation.trainings import Training
+from examples.study.jobs import Job, Place
+from examples.study.studies import Method
+from examples.study.translation.evaluations import Evaluation
+from examples.study.translation.preparation import Preparation
+from examples.study.translation.studies import Cell
+from examples.study.translation.trainings import Training
 
 
 def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:
@@ -20,7 +19,7 @@ def plan(place: Place, cells: Sequence[Cell]) -> list[Job]:
     They begin as the other cells of the study do, even if those are not asked for yet.
     """
     jobs: dict[str, Job] = {}
-    starts = _starts(place.study.cells)
+    starts = _starts(place.study.cells)  # type: ignore[arg-type]
     for cell in cells:
         data = cell.data.name
         prepared = Preparation(f"data {data}", place, place.output / "data" / data, data=cell.data)

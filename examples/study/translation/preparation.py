@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs import SCRIPTS, Job
-from processes import Commands
-
-from translation.select_pairs import select_pairs
-from translation.studies import Data
+from examples.study.jobs import SCRIPTS, Job
+from examples.study.processes import Commands
+from examples.study.translation.select_pairs import select_pairs
+from examples.study.translation.studies import Data
 
 
 @dataclass

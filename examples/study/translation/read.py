@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from read_methods import KEYS, read_flags, read_method, read_seeds
-from studies import WEIGHTS, Method
-from study_fields import Fields, StudyError
-
-from translation.studies import Cell, Data, Study
+from examples.study.read_methods import KEYS, read_flags, read_method, read_seeds
+from examples.study.studies import WEIGHTS, Method
+from examples.study.study_fields import Fields, StudyError
+from examples.study.translation.studies import Cell, Data, Study
 
 # Their learning rate depends on the end of the training, which a shared beginning has earlier.
 ENDING_SCHEDULERS = {"cosine", "polynomial_decay", "triangular", "tri_stage", "manual"}
@@ -52,7 +51,10 @@ def _data(fields: Fields, root: Path) -> Data:
         fields.name,
         source,
         root / source,
-        *(fields.text(key) for key in ("source_lang", "target_lang", "train", "valid")),
+        fields.text("source_lang"),
+        fields.text("target_lang"),
+        fields.text("train"),
+        fields.text("valid"),
         tuple(tests),
         fields.whole("pairs", None),
         fields.whole("vocab_size", None),

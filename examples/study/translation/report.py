@@ -5,10 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from merged_tables import Row
-
-from translation.equal_time import equal_time_table
-from translation.summary import methods_table, metric, test_columns, together_table
+from examples.study.merged_tables import Row
+from examples.study.translation.equal_time import equal_time_table
+from examples.study.translation.summary import methods_table, metric, test_columns, together_table
 
 
 def report(

@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import rows
-from merged_tables import Row
-from training_log import TrainingLog, read_log
-
-from translation.evaluations import Evaluation
+from examples.study import rows
+from examples.study.merged_tables import Row
+from examples.study.translation.evaluations import Evaluation
+from examples.translation.records.training_log import TrainingLog, read_log
 
 
 def score_name(title: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from complete_files import complete
-from prepare_text import TextError, find_text, read_lines
+from scripts.corpora.prepare_text import TextError, find_text, read_lines
+from scripts.runs.complete_files import complete
 
 SEED = 1
 

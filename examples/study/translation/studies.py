@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-import studies
+from examples.study import studies
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Cell(studies.Cell):
 class Study(studies.Study):
     """``average`` checkpoints are averaged; None: the best by validation loss."""
 
+    cells: tuple[Cell, ...]
     preset: str
     average: int | None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from merged_tables import Row
-from summary import by_method, mean_difference, pairs, spread, table
+from examples.study.merged_tables import Row
+from examples.study.summary import by_method, mean_difference, pairs, spread, table
 
 LABELS = {"plain": "plain", "rdrop": "R-Drop"}
 

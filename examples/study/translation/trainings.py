@@ -8,12 +8,11 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-import cell_jobs
-import train_record
-from jobs import ROOT, SCRIPTS
-from processes import Commands
-
-from translation.studies import Cell, Study
+from examples.study import cell_jobs
+from examples.study.jobs import ROOT, SCRIPTS
+from examples.study.processes import Commands
+from examples.study.translation.studies import Cell, Study
+from scripts.runs import train_record
 
 MEASURE = ROOT / "examples" / "translation" / "records" / "measure.py"
 
@@ -52,9 +51,9 @@ class Training(cell_jobs.Training):
         if self.begins_from and not self.folder.is_dir():
             self._branch(self.begins_from.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        memory = [sys.executable, MEASURE, self.folder / "memory.json"]
-        command = [SCRIPTS / "train.sh", self.data, "--save-dir", self.folder, *self._arguments()]
-        commands.run(self, [*memory, *command], training=True)
+        command: list[str | Path] = [sys.executable, MEASURE, self.folder / "memory.json"]
+        command += [SCRIPTS / "train.sh", self.data, "--save-dir", self.folder]
+        commands.run(self, [*command, *self._arguments()], training=True)
         self.done()
 
     def _branch(self, beginning: Path) -> None:

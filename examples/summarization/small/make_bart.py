@@ -1,6 +1,6 @@
 """A small BART of random numbers, in the format of the public checkpoints.
 
-    python make_bart.py --data DIR --output model.pt --encoder-layers 2 ...
+    make_bart.py --data DIR --output model.pt --encoder-layers 2 ...
 
 The sizes are fairseq-train's options; what is not given is as in bart.base.
 
@@ -23,6 +23,7 @@ from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, argument_default=argparse.SUPPRESS)
     parser.add_argument("--data", required=True, help="made by prepare_cnn_dm.sh")
     parser.add_argument("--output", type=Path, required=True)

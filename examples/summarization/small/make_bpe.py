@@ -1,6 +1,6 @@
 """A byte-level BPE in the format of GPT-2's public files, learnt from a small corpus.
 
-    python make_bpe.py --merges 400 --output DIR TEXT...
+    make_bpe.py --merges 400 --output DIR TEXT...
 
 Writes encoder.json, vocab.bpe and dict.txt, which prepare_cnn_dm.sh takes with --bpe. It counts all
 pairs again for each merge: enough for a few hundred different words.
@@ -60,6 +60,7 @@ def learn(words: Counter[Word], merges: int) -> list[Pair]:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--merges", type=int, required=True)
     parser.add_argument("--output", type=Path, required=True)

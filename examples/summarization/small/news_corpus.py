@@ -1,6 +1,6 @@
 """Writes a small corpus of news reports and their summaries, made of phrases at random.
 
-    python news_corpus.py --output DIR [--train 4000] [--valid 200] [--test 200] [--seed 1]
+    news_corpus.py --output DIR [--train 4000] [--valid 200] [--test 200] [--seed 1]
 
 Each report opens with what happened where and when, goes on with background in varying order, and
 says somewhere how many people were affected. The summary says what happened, and to how many
@@ -96,6 +96,7 @@ def report(rng: random.Random) -> tuple[str, list[str]]:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--train", type=int, default=4000)

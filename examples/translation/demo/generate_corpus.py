@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from german_english.lexicon import Lexicon
-from german_english.readers import LexiconError, load_lexicon
-from german_english.sentences import Pair
-from german_english.writer import SentenceWriter
+from examples.translation.demo.german_english.lexicon import Lexicon
+from examples.translation.demo.german_english.readers import LexiconError, load_lexicon
+from examples.translation.demo.german_english.sentences import Pair
+from examples.translation.demo.german_english.writer import SentenceWriter
 
 LANGUAGES = ("de", "en")
 # A draw that has been seen is drawn again; so many in a row mean that the grammar is exhausted.
@@ -84,6 +84,7 @@ def positive(text: str) -> int:
 
 
 def main() -> int:
+    """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--output", type=Path, required=True, help="a folder that does not exist yet"

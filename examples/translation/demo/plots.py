@@ -1,6 +1,6 @@
 """Draws the demo's curves: OUTPUT/validation.png and OUTPUT/lrdrop_terms.png.
 
-python plots.py OUTPUT
+plots.py OUTPUT
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ matplotlib.use("Agg")  # files only, so that no display is needed
 
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
-from report import SYSTEMS  # noqa: E402
-from training_log import TERMS, LogError, TrainingLog, read_log  # noqa: E402
+
+from examples.translation.demo.report import SYSTEMS  # noqa: E402
+from examples.translation.records.training_log import TERMS, LogError, TrainingLog, read_log  # noqa: E402
 
 # Colours of Okabe and Ito, told apart with every kind of colour vision; the markers differ too.
 STYLES = {"plain": ("#0072B2", "o", "-"), "LR-Drop": ("#D55E00", "s", "--")}
@@ -89,6 +90,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

@@ -1,19 +1,20 @@
 """Prints the demo's table and sample translations, and keeps them in OUTPUT/report.txt.
 
-    python report.py OUTPUT
+    report.py OUTPUT
 
 OUTPUT is the folder of run.sh: what it holds of the two systems is compared as it is.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from training_log import LogError, TrainingLog, read_log
+from examples.translation.records.training_log import LogError, TrainingLog, read_log
+from scripts.runs.json_objects import DamagedError, read_object
 
 # Folder and name of each system.
 SYSTEMS = (("plain", "plain"), ("lrdrop", "LR-Drop"))
@@ -51,15 +52,14 @@ def read_lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
-def read_json(path: Path) -> dict[str, object]:
+def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file; ReportError if there is none."""
+    if not path.is_file():
+        raise ReportError(f"{path} is missing: run run.sh again, it makes what is missing")
     try:
-        value = json.loads("\n".join(read_lines(path)))
-    except json.JSONDecodeError as error:
-        raise ReportError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise ReportError(f"{path}: a JSON object was expected")
-    return value
+        return read_object(path)
+    except DamagedError as error:
+        raise ReportError(str(error)) from error
 
 
 def read_scores(path: Path) -> tuple[Score, Score]:
@@ -151,6 +151,7 @@ def build(output: Path) -> str:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

@@ -6,9 +6,6 @@ DEMO="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)"
 # shellcheck source-path=SCRIPTDIR source=../../../scripts/common.sh
 source "$DEMO/../../../scripts/common.sh"
 
-RECORDS="$DEMO/../records"
-export PYTHONPATH="$RECORDS${PYTHONPATH:+:$PYTHONPATH}"
-
 usage() {
     cat <<'END'
 Usage: examples/translation/demo/run.sh [--output DIR] [--updates N]
@@ -69,7 +66,7 @@ train() {
     if [[ -f "$folder/complete" ]]; then done_before; return; fi
     mkdir -p -- "$folder"
     # train.sh copies all of its output to train.log; here the validation records are enough.
-    if ! python "$RECORDS/measure.py" "$folder/memory.json" "$ROOT/scripts/train.sh" "$output/data" \
+    if ! "${MODULE[@]}" examples.translation.records.measure "$folder/memory.json" "$ROOT/scripts/train.sh" "$output/data" \
         --method "$3" --preset multi30k --save-dir "$folder" -- "${flags[@]}" 2>"$folder/train.err" |
         awk -F'"' '/\| INFO \| valid \| / {
             for (i = 1; i < NF; i++) { if ($i == "valid_ppl") p = $(i + 2); if ($i == "valid_num_updates") u = $(i + 2) }
@@ -94,7 +91,7 @@ translate() {
 
 step 1 "Writing the corpus: 1,000 German-English pairs to train on, 1,000 each for validation and test"
 if [[ -d "$output/corpus" ]]; then done_before; else
-    python "$DEMO/generate_corpus.py" --output "$output/corpus" --train 1000
+    "${MODULE[@]}" examples.translation.demo.generate_corpus --output "$output/corpus" --train 1000
 fi
 
 step 2 "Preparing the data: one sentencepiece model for both languages, fairseq's binary format"
@@ -113,9 +110,9 @@ translate plain "plain"
 translate lrdrop "LR-Drop"
 
 step 6 "Report"
-python "$DEMO/plots.py" "$output"
+"${MODULE[@]}" examples.translation.demo.plots "$output"
 printf '\n'
-python "$DEMO/report.py" "$output"
+"${MODULE[@]}" examples.translation.demo.report "$output"
 printf '\nIs the difference more than chance? (scripts/compare.sh, paired bootstrap)\n'
 (
     cd -- "$output"

@@ -41,6 +41,7 @@ def run(command: list[str]) -> tuple[int, float]:
 
 
 def main(arguments: list[str]) -> int:
+    """The command line; returns the exit status."""
     if len(arguments) < 2:
         print(__doc__, file=sys.stderr)
         return 2

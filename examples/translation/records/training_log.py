@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from training_clock import BUILT, Clock
+
+from examples.translation.records.training_clock import BUILT, Clock
 
 RECORD = re.compile(r"\| INFO \| (train_inner|train|valid) \| (\{.*\})\s*$")
 GPU_MEMORY = re.compile(r"\| INFO \| .* total memory = ([\d.]+) GB")

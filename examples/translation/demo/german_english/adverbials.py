@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from german_english.lexicon import Place, zipf_choice
-from german_english.noun_phrase import CITIES, NUMERALS, NounPhrase
-from german_english.phrases import Phrases
+from examples.translation.demo.german_english.lexicon import Place, zipf_choice
+from examples.translation.demo.german_english.noun_phrase import CITIES, NUMERALS, NounPhrase
+from examples.translation.demo.german_english.phrases import Phrases
 
 PAST, PRESENT, FUTURE = "past", "present", "future"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from german_english import english, german
-from german_english.lexicon import EnglishVerb, Verb
-from german_english.noun_phrase import NounPhrase
+from examples.translation.demo.german_english import english, german
+from examples.translation.demo.german_english.lexicon import EnglishVerb, Verb
+from examples.translation.demo.german_english.noun_phrase import NounPhrase
 
 # Order in the German middle field; the subject stands between the pronouns and the rest.
 REFLEXIVE, PRONOUN, SUBJECT, TIME, CAUSE, DATIVE, GLADLY, ACCUSATIVE = range(8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from german_english.lexicon import EnglishVerb
+from examples.translation.demo.german_english.lexicon import EnglishVerb
 
 BE = {
     "present": ("am", "are", "is", "are", "are", "are"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from german_english.lexicon import Noun, Verb
+from examples.translation.demo.german_english.lexicon import Noun, Verb
 
 CASES = ("nom", "acc", "dat", "gen")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from german_english import german
-from german_english.lexicon import Noun
+from examples.translation.demo.german_english import german
+from examples.translation.demo.german_english.lexicon import Noun
 
 
 @dataclass(frozen=True)

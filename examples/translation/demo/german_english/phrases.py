@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from german_english import english, german
-from german_english.lexicon import Adjective, Lexicon, Noun, zipf_choice
-from german_english.noun_phrase import (
+from examples.translation.demo.german_english import english, german
+from examples.translation.demo.german_english.lexicon import Adjective, Lexicon, Noun, zipf_choice
+from examples.translation.demo.german_english.noun_phrase import (
     INDEFINITE,
     IT,
     NAMES,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from german_english import clauses, german
-from german_english.adverbials import direction, location
-from german_english.clauses import Clause, Part
-from german_english.lexicon import EnglishVerb, Verb, zipf_choice
-from german_english.noun_phrase import PRONOUNS, NounPhrase
-from german_english.timing import Timing
+from examples.translation.demo.german_english import clauses, german
+from examples.translation.demo.german_english.adverbials import direction, location
+from examples.translation.demo.german_english.clauses import Clause, Part
+from examples.translation.demo.german_english.lexicon import EnglishVerb, Verb, zipf_choice
+from examples.translation.demo.german_english.noun_phrase import PRONOUNS, NounPhrase
+from examples.translation.demo.german_english.timing import Timing
 
 PERSON = frozenset({"person"})
 FRAME_WEIGHTS = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from german_english import clauses
-from german_english.adverbials import PAST, PRESENT
-from german_english.clauses import join
-from german_english.noun_phrase import NounPhrase, fixed
-from german_english.planner import Planner, Unsayable
-from german_english.sentences import Pair, frame
+from examples.translation.demo.german_english import clauses
+from examples.translation.demo.german_english.adverbials import PAST, PRESENT
+from examples.translation.demo.german_english.clauses import join
+from examples.translation.demo.german_english.noun_phrase import NounPhrase, fixed
+from examples.translation.demo.german_english.planner import Planner, Unsayable
+from examples.translation.demo.german_english.sentences import Pair, frame
 
 SHARED = (
     "tanzen",

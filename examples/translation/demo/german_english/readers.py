@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from german_english import english, german
-from german_english.lexicon import Adjective, EnglishVerb, Lexicon, Noun, Place, Verb
+from examples.translation.demo.german_english import english, german
+from examples.translation.demo.german_english.lexicon import (
+    Adjective,
+    EnglishVerb,
+    Lexicon,
+    Noun,
+    Place,
+    Verb,
+)
 
 NONE = "-"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from german_english import clauses, english
-from german_english.adverbials import FUTURE, PAST, PRESENT
-from german_english.clauses import Clause, Part
-from german_english.lexicon import EnglishVerb, Verb, zipf_choice
-from german_english.noun_phrase import NounPhrase, fixed
-from german_english.planner import Planner, Unsayable
+from examples.translation.demo.german_english import clauses, english
+from examples.translation.demo.german_english.adverbials import FUTURE, PAST, PRESENT
+from examples.translation.demo.german_english.clauses import Clause, Part
+from examples.translation.demo.german_english.lexicon import EnglishVerb, Verb, zipf_choice
+from examples.translation.demo.german_english.noun_phrase import NounPhrase, fixed
+from examples.translation.demo.german_english.planner import Planner, Unsayable
 
 Pair = tuple[str, str]
 BE = EnglishVerb("be", "was", "been", "being", stative=True)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from german_english import clauses, english, german
-from german_english.adverbials import CAUSES, FUTURE, MANNERS, PAST, PRESENT, Time, time_in
-from german_english.clauses import Clause, Part
-from german_english.lexicon import zipf_choice
-from german_english.phrases import Phrases
+from examples.translation.demo.german_english import clauses, english, german
+from examples.translation.demo.german_english.adverbials import (
+    CAUSES,
+    FUTURE,
+    MANNERS,
+    PAST,
+    PRESENT,
+    Time,
+    time_in,
+)
+from examples.translation.demo.german_english.clauses import Clause, Part
+from examples.translation.demo.german_english.lexicon import zipf_choice
+from examples.translation.demo.german_english.phrases import Phrases
 
 COMPLETE = Time("", ("",), ())
 

@@ -6,10 +6,15 @@ import random
 import re
 from collections.abc import Callable
 
-from german_english import complex_sentences, questions, sentences
-from german_english.lexicon import Lexicon
-from german_english.planner import Planner, Unsayable
-from german_english.sentences import Pair
+from examples.translation.demo.german_english import (
+    complex_sentences,
+    embedded_clauses,
+    questions,
+    sentences,
+)
+from examples.translation.demo.german_english.lexicon import Lexicon
+from examples.translation.demo.german_english.planner import Planner, Unsayable
+from examples.translation.demo.german_english.sentences import Pair
 
 CONSTRUCTIONS: tuple[tuple[Callable[[Planner], Pair], int], ...] = (
     (sentences.simple, 30),
@@ -24,9 +29,9 @@ CONSTRUCTIONS: tuple[tuple[Callable[[Planner], Pair], int], ...] = (
     (questions.request, 3),
     (complex_sentences.with_conjunction, 12),
     (complex_sentences.reported, 8),
-    (complex_sentences.relative, 8),
+    (embedded_clauses.relative, 8),
     (complex_sentences.coordinated, 6),
-    (complex_sentences.infinitive, 6),
+    (embedded_clauses.infinitive, 6),
 )
 
 

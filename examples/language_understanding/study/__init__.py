@@ -1,0 +1,1 @@
+"""The public sets of sentences that the studies of fine-tuning are of."""

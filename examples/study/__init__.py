@@ -1,0 +1,1 @@
+"""The runner of studies: many trainings of any kind of task, one table."""

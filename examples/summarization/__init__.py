@@ -1,0 +1,1 @@
+"""CNN/DailyMail: documents, fine-tuning of BART, ROUGE."""

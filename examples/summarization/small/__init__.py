@@ -1,0 +1,1 @@
+"""A corpus, a vocabulary and a BART of a size that a test can train."""

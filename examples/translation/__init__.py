@@ -1,0 +1,1 @@
+"""Published translation settings, the demo, and the studies of translation."""

@@ -1,0 +1,1 @@
+"""A training to watch, on a corpus that it makes itself."""

@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# What the scripts share that prepare data: a folder that appears when it is complete. Sourced after common.sh.
+#
+#   find_workers            sets `workers`, where it is empty, to one per core, at most 8
+#   check_output            die if `output` exists, unless `force` is true and a script like this one made it
+#   move_folder FROM TO     renames a folder; dies where TO is there, rather than moving it into that
+#   replace_output FROM OLD makes the folder FROM the `output`, as check_output allows; what is there goes through OLD
+#   remove_leftovers PREFIX removes the folders PREFIX.PROCESS of processes that are no more
+#   preprocess_in DIR ARG...  fairseq-preprocess with these arguments and `workers`, run in DIR
+
+find_workers() {
+    if [[ -n "$workers" ]]; then
+        ((workers <= 1024)) || usage_error "--workers is at most 1024, not '$workers': each is a process"
+        return
+    fi
+    workers="$(getconf _NPROCESSORS_ONLN)"
+    ((workers <= 8)) || workers=8
+}
+
+# shellcheck disable=SC2154  # the caller's
+check_output() {
+    [[ -e "$output" ]] || return 0
+    [[ "$force" == true ]] || die "$output exists; choose another --output, or replace it with --force"
+    [[ -f "$output/prepare.json" ]] ||
+        die "$output was not made by this script (it has no prepare.json), so --force does not replace it"
+}
+
+move_folder() {
+    mv -T -- "$1" "$2" || die "$2 was made meanwhile, by another run with the same output? $1 is not put there"
+}
+
+# shellcheck disable=SC2154  # the caller's
+replace_output() {
+    check_output  # again: another run may have finished meanwhile
+    if [[ -e "$output" ]]; then
+        rm -rf -- "$2"
+        move_folder "$output" "$2"
+    fi
+    move_folder "$1" "$output"
+    rm -rf -- "$2"
+}
+
+remove_leftovers() {
+    local leftover
+    for leftover in "$1".*; do
+        if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
+            note "removing what an earlier run left: $leftover"
+            rm -rf -- "$leftover"
+        fi
+    done
+}
+
+# Run from within, so that no character of the folder's path (a comma, say) can mislead fairseq.
+preprocess_in() {
+    local folder="$1"
+    shift
+    (
+        cd -- "$folder"
+        python -m fairseq_cli.preprocess "$@" --workers "$workers" >preprocess.out 2>&1
+    ) || {
+        tail -n 20 -- "$folder/preprocess.out" >&2
+        die "fairseq-preprocess failed; its last lines are above"
+    }
+}

@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# What the scripts share that translate or summarize with a checkpoint. Sourced after common.sh.
+#
+#   check_checkpoint        usage_error unless either `checkpoint` is set, or `save_dir` and `average`
+#   find_checkpoint         sets `checkpoint`, which it makes where an average is wanted
+#   refuse_generation_flags [--beam] WHAT
+#                           usage_error if `extra` has a flag that changes what is scored, or WHAT the script reads
+#   open_generation OUTPUT SUBSET
+#                           makes OUTPUT, and in it a folder of this process, in `work`, that is gone at its end
+#   generate_logged ARG...  fairseq-generate with these arguments; what it prints goes to $work/log
+
+check_checkpoint() {
+    if [[ -n "$checkpoint" ]]; then
+        if [[ -n "$save_dir$average" ]]; then
+            usage_error "either --checkpoint or --save-dir with --average"
+        fi
+    elif [[ -z "$save_dir" || -z "$average" ]]; then
+        usage_error "give --checkpoint FILE, or --save-dir DIR with --average N"
+    fi
+}
+
+find_checkpoint() {
+    if [[ -n "$average" ]]; then
+        checkpoint="$save_dir/averaged_last$average.pt"
+        note "averaging the last $average checkpoints of $save_dir"
+        local user_dir=() place
+        # shellcheck disable=SC2154  # the caller's
+        for place in "${!extra[@]}"; do
+            case "${extra[place]}" in
+                --user-dir) user_dir=(--user-dir "${extra[place + 1]:-}") ;;
+                --user-dir=*) user_dir=("${extra[place]}") ;;
+            esac
+        done
+        "${MODULE[@]}" lrdrop_fairseq.average_checkpoints --save-dir "$save_dir" --last "$average" \
+            "${user_dir[@]}" --output "$checkpoint"
+    elif [[ ! -f "$checkpoint" ]]; then
+        die "$checkpoint: no such checkpoint"
+    fi
+}
+
+refuse_generation_flags() {
+    if ((${#extra[@]} == 0)); then return; fi
+    need_packages fairseq
+    local wrong
+    wrong="$("${MODULE[@]}" scripts.scores.generation_flags "$@" "${extra[@]}")" || die "the flags after -- cannot be read"
+    if [[ -n "$wrong" ]]; then usage_error "$wrong"; fi
+}
+
+# Several runs may have one output: each works in a folder of its own, and renames what it has made.
+open_generation() {
+    mkdir -p -- "$1"
+    work="$(mktemp -d -- "$1/.generate.$2.XXXXXX")"
+    trap 'rm -rf -- "$work"' EXIT
+    trap 'exit 143' TERM
+    trap 'exit 130' INT
+}
+
+# fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise is of
+# interest only when it fails. The plugin's refusals are sentences, and the last line.
+generate_logged() {
+    if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$work/err"; fi
+    if fairseq-generate "$@" >"$work/log" 2>&3; then
+        exec 3>&-
+        return
+    fi
+    if [[ -f "$work/err" ]]; then
+        local refused
+        refused="$(tail -n 1 -- "$work/err" | sed -n 's/^error: //p')"
+        if [[ -n "$refused" ]]; then die "$refused"; fi
+        tail -n 20 -- "$work/err" >&2
+    fi
+    die "fairseq-generate failed"
+}
