@@ -19,7 +19,7 @@ from fairseq.trainer import Trainer
 from benchmarks.machine import bytes_in_use, peak_bytes, release
 from benchmarks.shapes import Shape, dictionary, make_batches
 from lrdrop_fairseq import attention
-from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as lr_drop
+from lrdrop_fairseq.criterions import next_word as lr_drop
 from lrdrop_fairseq.siamese import duplicate
 
 _SMOOTHING = "--label-smoothing 0.1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from fairseq.models import BaseFairseqModel, FairseqDecoder
+from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
 from fairseq.models.bart import BARTModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.modules import AdaptiveSoftmax
@@ -61,7 +61,7 @@ _NORMALIZATION = ("get_normalized_probs", "get_normalized_probs_scriptable")
 _OF_MODEL = ("forward", "get_targets", *_NORMALIZATION)
 _OF_DECODER = ("forward", "output_layer", *_NORMALIZATION)
 _KNOWN = (
-    *(BARTModel, TransformerModelBase, BaseFairseqModel),
+    *(BARTModel, TransformerModelBase, FairseqLanguageModel, BaseFairseqModel),
     *(TransformerDecoderBase, FairseqDecoder),
 )
 
@@ -77,31 +77,37 @@ def _projects_features(cls: Any, methods: tuple[str, ...]) -> bool:
     return True
 
 
-def log_probabilities(model: Any, net_output: Any) -> Tensor:
-    """Log-probabilities of all words, 2B x T x V, from the model's output."""
+def adaptive_softmax(model: Any) -> AdaptiveSoftmax | None:
+    """The adaptive softmax that makes a model's probabilities of its output; None if none does.
+
+    Args:
+        model: as fairseq's trainer passes it, wrapped or not.
+    """
     inner = unwrap(model)[-1]
     decoder = unwrap(getattr(inner, "decoder", None))[-1]
-    adaptive = getattr(decoder, "adaptive_softmax", None)
-    own = adaptive is None or not (
-        _projects_features(type(inner), _NORMALIZATION)
-        and _projects_features(type(decoder), _NORMALIZATION)
-    )
-    if own:
-        log_probs: Tensor = model.get_normalized_probs(net_output, log_probs=True)
-        return log_probs
-    return adaptive_log_probabilities(adaptive, net_output[0])
+    known = _projects_features(type(inner), _NORMALIZATION)
+    if known and _projects_features(type(decoder), _NORMALIZATION):
+        return getattr(decoder, "adaptive_softmax", None)
+    return None
 
 
 def adaptive_log_probabilities(adaptive: AdaptiveSoftmax, features: Tensor) -> Tensor:
-    """Log-probabilities of an adaptive softmax, with a graph.
+    """Log-probabilities of all words by an adaptive softmax, with a graph: ... x C -> ... x V.
 
-    fairseq's own ``get_log_prob`` writes into its results and has no backward.
+    fairseq's own ``get_log_prob`` writes into its results and has no backward, and leaves out the
+    dropout of the features, with which ``adaptive_loss`` trains.
     """
+    # fairseq's head of tied weights knows rows of features alone: ... x C -> R x C
+    rows = adaptive.dropout_module(features.reshape(-1, features.size(-1)))
     n_frequent = adaptive.cutoff[0]
-    # ... x C -> ... x (frequent words + one class for each tail)
-    head = torch.log_softmax(adaptive.head(features).float(), dim=-1)
-    pieces = [head[..., :n_frequent]]
+    # R x (frequent words + one class for each tail)
+    head = torch.log_softmax(_wide(adaptive.head(rows)), dim=-1)
+    pieces = [head[:, :n_frequent]]
     for i, tail in enumerate(adaptive.tail):
-        word_in_class = torch.log_softmax(tail(features).float(), dim=-1)
-        pieces.append(head[..., n_frequent + i, None] + word_in_class)
-    return torch.cat(pieces, dim=-1)
+        word_in_class = torch.log_softmax(_wide(tail(rows)), dim=-1)
+        pieces.append(head[:, n_frequent + i, None] + word_in_class)
+    return torch.cat(pieces, dim=-1).view(*features.shape[:-1], -1)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -46,6 +46,12 @@ def duplicate(sample: dict[str, Any], in_turn: bool = False) -> dict[str, Any]:
     return {**sample, "net_input": net_input}
 
 
+def decoder_input(net_input: dict[str, Any]) -> Tensor:
+    """The tokens that the decoder reads, B x T; those of a language model are its source."""
+    tokens: Tensor = net_input.get("prev_output_tokens", net_input["src_tokens"])
+    return tokens
+
+
 def halves(tensor: Tensor, dim: int = 0, in_turn: bool = False) -> tuple[Tensor, Tensor]:
     """Split a tensor of a duplicated batch into (pass 1, pass 2) along its batch axis ``dim``.
 

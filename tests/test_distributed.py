@@ -65,7 +65,7 @@ SENTENCE_TERMS = ("loss", "task_loss", "hidden_loss", "attention_loss", "output_
 def register_perturbed() -> None:
     """Register the ``perturbed_…`` architectures; in the processes that train only, others list
     all names."""
-    for base in ("transformer", "bart", "roberta"):
+    for base in ("transformer", "bart", "roberta", "transformer_lm"):
         name, ours = f"perturbed_{base}", f"lr_drop_{base}"
         register_model(name)(type(name, (Perturbed, ARCH_MODEL_REGISTRY[ours]), {}))
         register_model_architecture(name, name)(ARCH_CONFIG_REGISTRY[ours])

@@ -65,7 +65,7 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
     if "metrics" in extra:
         extra["metrics"] = _without_terms(extra["metrics"])
     # fairseq resumes with the optimizer only if the criterion is of the class named here.
-    parents = parent_criterions()
+    parents = parent_criterions(options)
     result["optimizer_history"] = [
         {**entry, "criterion_name": parents.get(entry["criterion_name"], entry["criterion_name"])}
         for entry in checkpoint["optimizer_history"]

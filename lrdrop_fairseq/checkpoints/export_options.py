@@ -9,7 +9,9 @@ method resolution order that is registered in fairseq and has nothing of the plu
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from fairseq import models
@@ -82,10 +84,10 @@ def replace_architecture(options: dict[str, Any]) -> bool:
     if not _is_ours(cls):
         return False
     parent = _parent(cls, models.MODEL_REGISTRY)
-    if parent in models.MODEL_DATACLASS_REGISTRY:
+    if _is_tree(models.MODEL_DATACLASS_REGISTRY.get(parent)):
         raise ExportError(
-            f"{parent}, the parent of {name}, keeps its options in a dataclass: only architectures "
-            "with flags of the command line can be exported"
+            f"{parent}, the parent of {name}, keeps its options in a dataclass of "
+            "dataclasses: only architectures with flags of the command line can be exported"
         )
     # Every size that the architecture stands for becomes explicit: the parent's need not have it.
     arguments = argparse.Namespace(**options)
@@ -94,9 +96,15 @@ def replace_architecture(options: dict[str, Any]) -> bool:
     # The one of the same sizes, if the parent has it; any other does with explicit sizes.
     names = [parent, *models.ARCH_MODEL_INV_REGISTRY[parent]]
     configure = models.ARCH_CONFIG_REGISTRY
-    same = [n for n in names if configure.get(n) is configure[name]]
+    original = inspect.unwrap(configure[name])
+    same = [n for n in names if configure.get(n) is original]
     options["arch"] = next(n for n in [*same, *names] if n in configure)
     return True
+
+
+def _is_tree(config: Any) -> bool:
+    """Whether the options of a model, if they are a dataclass, are in dataclasses of their own."""
+    return config is not None and any(is_dataclass(field.type) for field in fields(config))
 
 
 def replace_criterion(options: dict[str, Any]) -> bool:
@@ -108,7 +116,7 @@ def replace_criterion(options: dict[str, Any]) -> bool:
         )
     if not _is_ours(CRITERION_REGISTRY[name]):
         return False
-    options["criterion"] = _parent(CRITERION_REGISTRY[name], CRITERION_REGISTRY)
+    options["criterion"] = _parent_criterion(CRITERION_REGISTRY[name], options)
     for key in [key for key in options if key.startswith("lr_drop_")]:
         del options[key]
     return True
@@ -138,10 +146,21 @@ def _parent(cls: type, registry: Mapping[str, type]) -> str:
     raise ExportError(f"{cls.__name__} derives from no class that is registered in fairseq")
 
 
-def parent_criterions() -> dict[str, str]:
-    """The class name of every registered LR-Drop criterion, and that of its parent."""
+def _parent_criterion(cls: type, options: Mapping[str, Any]) -> str:
+    """The name of the parent, which in fairseq is another one for an adaptive softmax."""
+    name = _parent(cls, CRITERION_REGISTRY)
+    adaptive = name == "cross_entropy" and options.get("adaptive_softmax_cutoff") is not None
+    return "adaptive_loss" if adaptive else name
+
+
+def parent_criterions(options: Mapping[str, Any]) -> dict[str, str]:
+    """The class name of every registered LR-Drop criterion, and that of its parent.
+
+    Args:
+        options: of the training, as of :func:`flat_options`.
+    """
     return {
-        cls.__name__: CRITERION_REGISTRY[_parent(cls, CRITERION_REGISTRY)].__name__
+        cls.__name__: CRITERION_REGISTRY[_parent_criterion(cls, options)].__name__
         for cls in CRITERION_REGISTRY.values()
         if _is_ours(cls)
     }

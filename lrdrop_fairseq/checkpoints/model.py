@@ -60,6 +60,15 @@ def import_user_dir(user_dir: str) -> None:
         raise ModelError(f"--user-dir {user_dir}: cannot be imported ({error})") from error
 
 
+def finite(name: str, value: torch.Tensor) -> bool:
+    """Whether a parameter of a checkpoint holds finite values alone, or values that nobody reads.
+
+    fairseq's adaptive input and softmax save a number of which they want the device and the type:
+    memory as it was found.
+    """
+    return name.endswith("._float_tensor") or bool(torch.isfinite(value).all())
+
+
 def check_parameters(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
     """Compare names and shapes with those of the architecture, which is built anew.
 
@@ -73,7 +82,7 @@ def check_parameters(options: Mapping[str, Any], parameters: Mapping[str, Any]) 
     if not parameters:
         raise ModelError("holds no parameters")
     for name, value in parameters.items():
-        if isinstance(value, torch.Tensor) and not torch.isfinite(value).all():
+        if isinstance(value, torch.Tensor) and not finite(name, value):
             raise ModelError(f"parameter {name} holds values that are not finite")
     arguments = argparse.Namespace(**copy.deepcopy(dict(options)))
     arguments.load_checkpoint_heads = True  # those that the task would add
@@ -91,20 +100,28 @@ def check_parameters(options: Mapping[str, Any], parameters: Mapping[str, Any]) 
 
 def _task(parameters: Mapping[str, Any]) -> Any:
     """As much of a task as a model is built from: dictionaries as large as its embeddings."""
-    rows = {
-        side: [len(value) for name, value in parameters.items() if re.fullmatch(pattern, name)]
-        for side, pattern in (
-            ("source", r"encoder\.(sentence_encoder\.)?embed_tokens\.weight"),
-            ("target", r"decoder\.(sentence_encoder\.)?embed_tokens\.weight"),
-        )
-    }
-    sizes = rows["source"] or rows["target"]
-    if not sizes:
+    encoder, decoder = (
+        _rows(parameters, rf"{side}\.(sentence_encoder\.)?embed_tokens\.{_EMBEDDINGS}")
+        for side in ("encoder", "decoder")
+    )
+    source = encoder or decoder
+    if not source:
         raise ModelError("its parameters are not those of a Transformer: it has no embeddings")
-    source, target = _Words(sizes[0]), _Words((rows["target"] or sizes)[0])
-    if len(source) == len(target):
-        target = source  # shared embeddings are of one dictionary
-    return SimpleNamespace(source_dictionary=source, target_dictionary=target, dictionary=source)
+    # A language model may have fewer words to predict than to read (--output-dictionary-size).
+    output = None if encoder else _rows(parameters, r"decoder\.output_projection\.weight")
+    target = output or decoder or source
+    words = _Words(source)
+    # One dictionary where it has as many words: shared embeddings are of one.
+    others = words if target == source else _Words(target)
+    return SimpleNamespace(source_dictionary=words, target_dictionary=others, dictionary=words)
+
+
+# Of one matrix, or of an adaptive input, which has one for each band of its words.
+_EMBEDDINGS = r"(weight|embeddings\.\d+\.0\.weight)"
+
+
+def _rows(parameters: Mapping[str, Any], pattern: str) -> int:
+    return sum(len(value) for name, value in parameters.items() if re.fullmatch(pattern, name))
 
 
 class _Words(Dictionary):

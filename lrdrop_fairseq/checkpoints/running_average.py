@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrdrop_fairseq.checkpoints.model import finite
+
 State = dict[str, Tensor]
 
 
@@ -36,7 +38,7 @@ class RunningAverage:
                 raise AveragingError(
                     f"{name}: {key} is a {type(value).__name__}: only tensors can be averaged"
                 )
-            if not torch.isfinite(value).all():
+            if not finite(key, value):
                 raise AveragingError(f"{name}: parameter {key} holds values that are not finite")
         found = {key: (value.dtype, tuple(value.shape)) for key, value in state.items()}
         if self.count == 0:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from typing import Any
 
-from fairseq import checkpoint_utils, tasks
+from fairseq import checkpoint_utils, tasks, utils
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.file_io import PathManager
 from fairseq.tasks import FairseqTask
+from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.trainer import Trainer
 
 from lrdrop_fairseq import vocabulary
@@ -38,6 +40,19 @@ def refuse_another_preparation() -> None:
 
     setattr(load_dictionary, COMPARES, True)
     FairseqTask.load_dictionary = classmethod(load_dictionary)
+    # The task of language models reads its dictionary without that method.
+    set_up: Any = LanguageModelingTask.setup_dictionary.__func__
+
+    @functools.wraps(set_up)
+    def setup_dictionary(cls: Any, args: Any, **kwargs: Any) -> Any:
+        dictionary, output_dictionary = set_up(cls, args, **kwargs)
+        if dictionary is not None:
+            path = os.path.join(utils.split_paths(args.data)[0], "dict.txt")
+            vocabulary.check_preparation(path, dictionary)
+        return dictionary, output_dictionary
+
+    checking: Any = setup_dictionary
+    LanguageModelingTask.setup_dictionary = classmethod(checking)
 
 
 def save_dictionary_identities() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from fairseq.models import ARCH_MODEL_REGISTRY, FairseqEncoderModel
+from fairseq.models import ARCH_MODEL_REGISTRY, FairseqEncoderModel, FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerEncoderBase
-from fairseq.modules import FairseqDropout
+from fairseq.modules import AdaptiveInput, AdaptiveSoftmax, FairseqDropout
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from lrdrop_fairseq.dropout import check_probabilities
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
@@ -48,8 +49,19 @@ def check_task(task: Any) -> None:
         )
     if getattr(task, "target_dictionary", None) is None:
         raise ValueError(
-            f"the task {type(task).__name__} has no targets: lr_drop_label_smoothed_cross_entropy "
-            "needs a sequence-to-sequence task such as translation"
+            f"the task {type(task).__name__} has no targets: LR-Drop needs a task such as "
+            "translation or language_modeling, in which words are predicted from those before them"
+        )
+    targets = getattr(task, "targets", None) or ["future"]  # of a language model
+    if targets != ["future"]:
+        raise ValueError(
+            f"the task {type(task).__name__} predicts more than the next word ({', '.join(targets)}"
+            "): LR-Drop trains language models without --self-target and --past-target"
+        )
+    if getattr(getattr(task, "args", None), "pad_to_fixed_bsz", False):
+        raise ValueError(
+            "--pad-to-fixed-bsz fills batches with sentences that are none: leave it out to train "
+            "with LR-Drop"
         )
 
 
@@ -124,14 +136,32 @@ def check_decoder(model: nn.Module) -> None:
     inner = unwrap(model)[-1]
     if isinstance(inner, FairseqEncoderModel):
         raise ValueError(
-            f"{type(inner).__name__} has no decoder: lr_drop_label_smoothed_cross_entropy needs a "
-            "sequence-to-sequence architecture such as lr_drop_transformer or lr_drop_bart"
+            f"{type(inner).__name__} has no decoder: this criterion needs an architecture such as "
+            "lr_drop_transformer, lr_drop_bart or lr_drop_transformer_lm, which predicts the next "
+            "word from those before it"
+        )
+
+
+def check_bands(model: nn.Module) -> None:
+    """Raise ValueError if DistributedDataParallel is to wait for all bands of words of a model.
+
+    An adaptive softmax, or an adaptive input, has a matrix for each band of the vocabulary, which
+    is not used where a batch has no word of it. fairseq's ``adaptive_loss`` refuses it as well.
+    """
+    parallel = any(isinstance(wrapper, DistributedDataParallel) for wrapper in unwrap(model))
+    if parallel and any(isinstance(m, (AdaptiveSoftmax, AdaptiveInput)) for m in model.modules()):
+        raise ValueError(
+            "a model with adaptive softmax or adaptive input does not train with --ddp-backend "
+            "pytorch_ddp, which waits for the gradients of words that a batch does not have: use "
+            "--ddp-backend legacy_ddp"
         )
 
 
 def _check_stacks(model: Any) -> None:
     """Raise ValueError unless encoder and decoder have layers that can be recorded."""
-    stacks: dict[str, type[nn.Module]] = {"encoder": TransformerEncoderBase}
+    stacks: dict[str, type[nn.Module]] = {}
+    if not isinstance(unwrap(model)[-1], FairseqLanguageModel):
+        stacks["encoder"] = TransformerEncoderBase
     if not isinstance(unwrap(model)[-1], FairseqEncoderModel):
         stacks["decoder"] = TransformerDecoderBase
     for name, base in stacks.items():

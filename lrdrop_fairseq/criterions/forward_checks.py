@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fairseq.models import FairseqLanguageModel
 from torch import Tensor, nn
 
 from lrdrop_fairseq.models.exposed import method_class
@@ -21,6 +22,11 @@ def check_inputs(model: nn.Module, net_input: dict[str, Any]) -> None:
         net_input: the arguments of its forward, of any batch.
     """
     inner = unwrap(model)[-1]
+    if isinstance(inner, FairseqLanguageModel) and "prev_output_tokens" in net_input:
+        raise ValueError(
+            f"{type(inner).__name__} is a language model, and this task translates: use --task "
+            "language_modeling, or an architecture such as lr_drop_transformer"
+        )
     # The mixin that exposes states takes whatever the class behind it takes.
     owner = method_class(type(inner), "forward")
     try:
@@ -28,9 +34,9 @@ def check_inputs(model: nn.Module, net_input: dict[str, Any]) -> None:
     except TypeError as error:
         raise ValueError(
             f"{type(inner).__name__} cannot be trained on the batches of this task, which hold "
-            f"{', '.join(net_input)}: its forward says {error}. "
-            "lr_drop_label_smoothed_cross_entropy trains models that predict the next word of a "
-            "target from the words before it, such as lr_drop_transformer"
+            f"{', '.join(net_input)}: its forward says {error}. This criterion trains models that "
+            "predict the next word from the words before it: lr_drop_transformer for --task "
+            "translation, lr_drop_transformer_lm for --task language_modeling"
         ) from error
 
 

@@ -4,7 +4,8 @@
 
 Three passes over the data for each checkpoint: one without dropout and two with it. At each layer
 and at the output the table has the distance of a pass with dropout to the pass without, and to the
-other one. Works for translation, summarization and sentence models, trained with LR-Drop or not.
+other one. Works for translation, summarization, language and sentence models, trained with LR-Drop
+or not.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from lrdrop_fairseq.dropout_gap.distances import (
 )
 from lrdrop_fairseq.layer_states import Attention
 from lrdrop_fairseq.models.exposed import record_layer_states
+from lrdrop_fairseq.output_layer import adaptive_log_probabilities, adaptive_softmax
+from lrdrop_fairseq.siamese import decoder_input
 
 SEED = 1
 Distance = Callable[[Any, Any], Tensor]
@@ -92,17 +94,18 @@ def measure(
 def _run(model: Any, sample: dict[str, Any], head: str | None) -> _Pass:
     options = {} if head is None else {"features_only": True, "classification_head_name": head}
     with record_layer_states(model, _keep, _keep) as states:
-        logits = model(**sample["net_input"], **options)[0]
+        output = model(**sample["net_input"], **options)[0]
     hidden = {"encoder": states.encoder_hidden, "decoder": states.decoder_hidden}
     attention = {
         "encoder self": states.encoder_self_attention,
         "decoder self": states.decoder_self_attention,
         "decoder cross": states.cross_attention,
     }
-    return _Pass(
-        {**_numbered("hidden", hidden), **_numbered("attention", attention)},
-        logits.double() if logits.size(-1) == 1 else log_probabilities(logits),
-    )
+    if (adaptive := adaptive_softmax(model)) is not None:
+        output = adaptive_log_probabilities(adaptive, output)
+    elif output.size(-1) > 1:
+        output = log_probabilities(output)
+    return _Pass({**_numbered("hidden", hidden), **_numbered("attention", attention)}, output)
 
 
 def _keep(exposed: Any) -> Any:
@@ -121,8 +124,7 @@ def _kept(sample: dict[str, Any], padding_idx: int, head: str | None) -> dict[st
     """What counts of the encoder's and the decoder's tokens, B x T, and of the outputs."""
     inputs, target = sample["net_input"], sample["target"]
     kept = {"encoder": inputs["src_tokens"].ne(padding_idx)}
-    if "prev_output_tokens" in inputs:
-        kept["decoder"] = inputs["prev_output_tokens"].ne(padding_idx)
+    kept["decoder"] = decoder_input(inputs).ne(padding_idx)
     if head is None:
         return {**kept, "output": target.ne(padding_idx)}
     return {**kept, "output": torch.ones(target.size(0), dtype=torch.bool, device=target.device)}
@@ -157,7 +159,7 @@ def _symmetric_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def _squared_difference(first: Tensor, second: Tensor) -> Tensor:
-    return (first - second).square().squeeze(-1)
+    return (first.double() - second.double()).square().squeeze(-1)
 
 
 _DISTANCES: dict[str, Distance] = {"hidden": hidden_distance, "attention": _attention}

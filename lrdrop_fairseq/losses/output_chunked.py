@@ -172,7 +172,7 @@ class _Buffers:
 
     def __init__(self, features: Tensor, vocabulary: int) -> None:
         self.passes, self.vocabulary = features.size(1), vocabulary
-        self.rows = _chunk_rows(features, vocabulary)
+        self.rows = chunk_rows(features, vocabulary)
         self.dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
         self.logits = features.new_empty(self.rows, self.passes, vocabulary, dtype=self.dtype)
         self.log_probs = torch.empty_like(self.logits)
@@ -234,7 +234,8 @@ class _Gradients:
             self.bias.add_(value * self._features.size(0) * self._features.size(1))
 
 
-def _chunk_rows(features: Tensor, vocabulary: int) -> int:
+def chunk_rows(features: Tensor, vocabulary: int) -> int:
+    """Tokens of a chunk: at least 1, however large the vocabulary. ``features``: N x P x C."""
     n_tokens, passes, _ = features.shape
     budget = CPU_CHUNK_LOGITS if features.device.type == "cpu" else GPU_CHUNK_LOGITS
     return max(1, min(n_tokens, budget // (passes * vocabulary)))

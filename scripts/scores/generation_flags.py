@@ -51,23 +51,33 @@ class FlagError(Exception):
     """A flag that cannot be given; the message says which and why."""
 
 
-def check(flags: Sequence[str], reasons: dict[str, str], what: str) -> None:
+def check(
+    flags: Sequence[str], reasons: dict[str, str], what: str, command: str = "fairseq-generate"
+) -> None:
     """FlagError where fairseq does not take the flags, or one of them sets a refused option.
 
     Flags of a task of one's own are known if its --user-dir is among them.
+
+    Args:
+        reasons: why an option is refused, by the name under which fairseq keeps it.
+        what: the script reads, for messages.
+        command: fairseq-generate, or fairseq-eval-lm for language models.
     """
     from fairseq import options
 
-    command = ["data", "--user-dir", str(PLUGIN), "--task", "translation", *flags]
+    scoring = command == "fairseq-eval-lm"
+    task = "language_modeling" if scoring else "translation"
+    arguments = ["data", "--user-dir", str(PLUGIN), "--task", task, *flags]
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            parser = options.get_generation_parser()
+            make = options.get_eval_lm_parser if scoring else options.get_generation_parser
+            parser = make()
             # Without the defaults, what is left is what was given.
-            found = options.parse_args_and_arch(parser, command, suppress_defaults=True)
+            found = options.parse_args_and_arch(parser, arguments, suppress_defaults=True)
     except SystemExit as error:  # the last line says why, after two pages of usage
         reason = said.getvalue().strip().rpartition(": error: ")[2]
-        raise FlagError(f"fairseq-generate does not take these flags: {reason}") from error
+        raise FlagError(f"{command} does not take these flags: {reason}") from error
     except KeyError as error:
         raise FlagError(f"fairseq knows no {error}: add its --user-dir") from error
     except Exception as error:  # whatever the code there raises

@@ -12,7 +12,7 @@ from benchmarks.architectures import ARCHITECTURES, SMOKE
 from benchmarks.contenders import plain_forms
 from benchmarks.precisions import PRECISIONS, compare, update
 from lrdrop_fairseq import attention
-from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as criterion
+from lrdrop_fairseq.criterions import next_word as criterion
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the flags are those of a CPU")
 

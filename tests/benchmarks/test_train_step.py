@@ -18,7 +18,7 @@ from benchmarks import contenders, train_step
 from benchmarks.contenders import CONTENDERS, PHASES, TrainStep
 from benchmarks.shapes import SHAPES, dictionary, make_batches
 from lrdrop_fairseq import attention
-from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as lr_drop
+from lrdrop_fairseq.criterions import next_word as lr_drop
 
 ROOT = Path(__file__).parents[2]
 SMALL = replace(SHAPES["multi30k"], vocabulary=50, max_tokens=256)

@@ -14,7 +14,7 @@ from fairseq.logging import metrics
 from fairseq.models import register_model_architecture
 from fairseq.sequence_generator import SequenceGenerator
 
-import lrdrop_fairseq.criterions.label_smoothed_cross_entropy as module
+import lrdrop_fairseq.criterions.next_word as module
 from lrdrop_fairseq import output_layer
 from lrdrop_fairseq.criterions import checks
 from tests.toy import (

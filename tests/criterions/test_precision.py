@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from lrdrop_fairseq import attention
-from lrdrop_fairseq.criterions import label_smoothed_cross_entropy as criterion_module
+from lrdrop_fairseq.criterions import next_word as criterion_module
 from lrdrop_fairseq.losses import attention_blockwise, output_chunked
 from tests.test_distributed import perturb
 from tests.toy import TERMS, gradients, make_criterion, make_model, make_sample, make_trainer

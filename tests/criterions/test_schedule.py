@@ -130,6 +130,16 @@ def test_before_the_start_the_step_is_plain(
 
 
 def test_before_the_start_a_model_that_cannot_be_chunked_takes_fairseqs_own_pass() -> None:
+    model = make_model("transformer", dropout=0.3).double()
+    model.decoder.output_projection.register_forward_hook(lambda *args: None)
+    assert output_layer.output_projection(model) is None
+    off = dict(lr_drop_hidden_weight=0.0, lr_drop_attention_weight=0.0)
+    expected = run(make_criterion("label_smoothed_cross_entropy"), model, make_sample())
+    actual = run(at(0, make_criterion(**off, lr_drop_start=1)), model, make_sample())
+    assert_same(actual, expected, rtol=0.0, atol=0.0)
+
+
+def test_before_the_start_an_adaptive_softmax_has_fairseqs_loss_and_a_gradient() -> None:
     model = make_model("transformer", dropout=0.3, adaptive_softmax_cutoff="10,20").double()
     assert output_layer.output_projection(model) is None
     off = dict(lr_drop_hidden_weight=0.0, lr_drop_attention_weight=0.0)
@@ -140,6 +150,8 @@ def test_before_the_start_a_model_that_cannot_be_chunked_takes_fairseqs_own_pass
         torch.manual_seed(3)
         actual = at(0, make_criterion(**off, lr_drop_start=1))(model, make_sample())
     torch.testing.assert_close(actual[0], expected[0], rtol=0.0, atol=0.0)
+    gradients = run(at(0, make_criterion(**off, lr_drop_start=1)), model, make_sample())[2]
+    assert gradients["decoder.adaptive_softmax.tail.1.2.weight"].any()
 
 
 @pytest.mark.parametrize("update, strength", [(5, 1 / 3), (6, 2 / 3), (7, 1.0), (100, 1.0)])

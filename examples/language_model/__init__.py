@@ -1,0 +1,1 @@
+"""Language models: from raw text, one text after the other, to perplexity."""

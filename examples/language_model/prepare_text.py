@@ -1,0 +1,115 @@
+"""Checks text and writes it as tokens, ready for fairseq-preprocess. Called by prepare.sh.
+
+Writes into the folder given by ``--output``:
+
+    text/{train,valid,test,test1,...}  the lines as tokens
+    sentencepiece.model                the subword model, with ``--vocab-size``
+    prepare.json                       what was done
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from scripts.corpora import prepare_subwords
+from scripts.corpora.prepare_subwords import Segmenter
+from scripts.corpora.prepare_text import TextError, check_tokens, normalize_space, read_lines
+
+BATCH_LINES = 10_000
+
+
+def note(message: str) -> None:
+    """One line on standard error."""
+    print(f"prepare.sh: {message}", file=sys.stderr, flush=True)
+
+
+def find(name: str) -> Path:
+    """The file of that name; TextError where it is none."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    raise TextError(f"{path} {'is not a regular file' if path.exists() else 'does not exist'}")
+
+
+def checked(path: Path, words: bool) -> Iterator[str]:
+    """The lines of a text with one space between words.
+
+    Raises TextError for a text that cannot be read, for one without words, and for words that are
+    fairseq's own symbols, if they are to be the vocabulary.
+    """
+    empty = True
+    for number, line in enumerate(read_lines(path), start=1):
+        if words:
+            check_tokens(path, number, line)
+        line = normalize_space(line)
+        empty = empty and not line
+        yield line
+    if empty:
+        raise TextError(f"{path} has no words")
+
+
+def write_tokens(path: Path, words: bool, output: Path, segment: Segmenter) -> dict[str, int]:
+    """Write the tokens of a text, a line each; returns its lines, empty ones and words."""
+    counts = {"lines": 0, "empty": 0, "words": 0}
+    lines = checked(path, words)
+    with output.open("w", encoding="utf-8", newline="\n") as stream:
+        while batch := list(islice(lines, BATCH_LINES)):
+            for line, tokens in zip(batch, segment(batch), strict=True):
+                counts["lines"] += 1
+                counts["empty"] += not line
+                counts["words"] += len(line.split(" ")) if line else 0
+                stream.write(f"{' '.join(tokens)}\n")
+    return counts
+
+
+def prepare(args: argparse.Namespace) -> dict[str, object]:
+    """Run all steps; returns what prepare.json holds."""
+    words = args.vocab_size is None
+    texts = {"train": args.train, "valid": args.valid}
+    texts |= {f"test{index or ''}": name for index, name in enumerate(args.test.split(","))}
+    paths = {subset: find(name) for subset, name in texts.items()}
+    (args.output / "text").mkdir()
+    segment: Segmenter = prepare_subwords.words
+    subwords: dict[str, object] = {"vocab_size": None, "sentencepiece": None}
+    if not words:
+        note(f"training a sentencepiece model on {paths['train']}")
+        for _ in checked(paths["train"], words):  # so that the text is at fault, not the model
+            pass
+        model = args.output / "sentencepiece.model"
+        subwords = prepare_subwords.train([paths["train"]], args.vocab_size, model)
+        segment = prepare_subwords.segmenter(model, args.workers)
+    subsets: dict[str, dict[str, object]] = {}
+    for subset, path in paths.items():
+        note(f"writing tokens of {subset}: {path}")
+        counts = write_tokens(path, words, args.output / "text" / subset, segment)
+        subsets[subset] = {"file": path.name, **counts}
+    return {"kind": "language_model", "unit": "word" if words else "piece", **subwords,
+            "subsets": subsets}  # fmt: skip
+
+
+def main() -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for option in ("--train", "--valid", "--test"):
+        parser.add_argument(option, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--vocab-size", type=int)
+    parser.add_argument("--workers", type=int, required=True)
+    args = parser.parse_args()
+    try:
+        done = prepare(args)
+    except TextError as error:
+        print(f"prepare.sh: error: {error}", file=sys.stderr)
+        return 1
+    text = json.dumps(done, indent=2, ensure_ascii=False)
+    (args.output / "prepare.json").write_text(f"{text}\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
