@@ -79,7 +79,7 @@ class LRDropCrossEntropyCriterion(NextWordCriterion, PlainCrossEntropy):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:
-        """Aggregate over workers and gradient accumulation; see the README for the units.
+        """Aggregate over workers and gradient accumulation; see docs/options.md for the units.
 
         Other than fairseq's, which have no ``nll_loss`` beside an equal ``loss``: the perplexity
         would follow the whole objective from the update on in which the terms start.

@@ -15,12 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from lrdrop_fairseq.losses.float_product import in_half_precision, tensor_cores
 from lrdrop_fairseq.losses.output import OutputTerms
-
-# Logits of one chunk, all passes together. Larger buffers leave the cache of a CPU; in smaller
-# ones reading the projection and its gradient, once per chunk, takes longer than all else. A GPU
-# needs enough rows to fill its cores.
-CPU_CHUNK_LOGITS = 1 << 22
-GPU_CHUNK_LOGITS = 1 << 26
+from lrdrop_fairseq.losses.output_chunk import ChunkBuffers, chunk_terms
 
 
 def chunked_output_terms(
@@ -54,7 +49,7 @@ def chunked_output_terms(
 
 
 class _ChunkedOutputTerms(torch.autograd.Function):
-    """How the chunks are run; what is computed on one of them is :func:`_chunk_terms`."""
+    """How the chunks are run; what is computed on one of them is :func:`chunk_terms`."""
 
     @staticmethod
     def forward(
@@ -68,7 +63,7 @@ class _ChunkedOutputTerms(torch.autograd.Function):
         count_correct: bool,
     ) -> tuple[Tensor, ...]:
         (n_tokens, passes, _), vocabulary = features.shape, weight.size(0)
-        buffers = _Buffers(features, vocabulary)
+        buffers = ChunkBuffers(features, vocabulary)
         gradients = _Gradients(features, weight, bias, buffers.dtype, ctx.needs_input_grad)
         projection = weight.to(features.dtype)
         totals = features.new_zeros(3, dtype=buffers.dtype)
@@ -81,7 +76,7 @@ class _ChunkedOutputTerms(torch.autograd.Function):
                 if count_correct:
                     predicted = buffers.logits[: chunk.stop - start].argmax(dim=-1)
                     correct += predicted.eq(target[chunk].unsqueeze(-1)).sum()
-                sums, gradient, factor = _chunk_terms(
+                sums, gradient, factor = chunk_terms(
                     buffers, target[chunk], label_smoothing, kl_weight
                 )
                 totals += sums
@@ -110,88 +105,6 @@ class _ChunkedOutputTerms(torch.autograd.Function):
             for gradient, dtype in zip(gradients, ctx.dtypes)
         )
         return (*scaled, None, None, None, None)
-
-
-def _chunk_terms(
-    buffers: _Buffers, target: Tensor, label_smoothing: float, kl_weight: float
-) -> tuple[Tensor, Tensor, float]:
-    r"""Losses of one chunk of n tokens and the gradient of its logits, all within the buffers.
-
-    With p and q the distributions of the two passes, d = log p - log q and K = KL(p||q), the
-    gradient of the objective with respect to the logits of pass 1 is (pass 2 by symmetry)
-
-    .. math:: \tfrac12 \{ p\,[1 + \gamma (1 - K + d)] - \gamma q \}
-        - \tfrac12 (1 - \varepsilon - \varepsilon')\,\mathrm{onehot}(t) - \tfrac12 \varepsilon'
-
-    The last summand is the same for all logits and left to ``add_to_all_logits``. Of a single
-    pass it is the gradient of its cross entropy, twice that with gamma = 0.
-
-    Returns:
-        The sums over the chunk [smoothed nll, nll, symmetric KL], the first two of all passes
-        together; the gradient n x P x V divided by ``factor``; and ``factor``.
-    """
-    n, passes, vocabulary = target.size(0), buffers.passes, buffers.vocabulary
-    other = label_smoothing / (vocabulary - 1)
-    true = 1.0 - label_smoothing - other
-    index = target[:, None, None].expand(n, passes, 1)
-    # The logits are dead once their logarithmic softmax exists: probabilities take their place.
-    log_probs = torch.log_softmax(buffers.logits[:n], dim=-1, out=buffers.log_probs[:n])
-    nll = -log_probs.gather(-1, index).squeeze(-1)  # n x P
-    smoothed = true * nll.sum() - other * log_probs.sum()
-    probs = torch.exp(log_probs, out=buffers.logits[:n])
-    divergence, gradient, factor = nll.new_zeros(()), probs, 1 / passes
-    if kl_weight > 0:
-        divergence = _add_divergence(buffers, n, kl_weight)
-        gradient, factor = buffers.log_probs[:n], -kl_weight / 2
-    gradient.scatter_add_(-1, index, nll.new_full((n, passes, 1), -true / passes / factor))
-    return torch.stack([smoothed, nll.sum(), divergence]), gradient, factor
-
-
-def _add_divergence(buffers: _Buffers, n: int, kl_weight: float) -> Tensor:
-    """Symmetric KL of n tokens; its and the cross entropy's gradient replace the log-probs.
-
-    Written to ``buffers.log_probs`` is q - p * [(1 + gamma) / gamma - K + d] for pass 1 and its
-    mirror image for pass 2: two sweeps each, and the common factor waits for the matrix product.
-    """
-    p, q = buffers.logits[:n].unbind(dim=1)
-    to_p, to_q = buffers.log_probs[:n].unbind(dim=1)
-    d = torch.sub(to_p, to_q, out=buffers.difference[:n])
-    product = buffers.product[:n]
-    kl_p = torch.mul(p, d, out=product).sum(dim=-1, keepdim=True)  # KL(p||q), n x 1
-    kl_q = -torch.mul(q, d, out=product).sum(dim=-1, keepdim=True)  # KL(q||p)
-    constant = (1.0 + kl_weight) / kl_weight
-    torch.add(constant - kl_p, d, out=to_p)
-    torch.sub(constant - kl_q, d, out=to_q)
-    torch.addcmul(q, p, to_p, value=-1, out=to_p)
-    torch.addcmul(p, q, to_q, value=-1, out=to_q)
-    return (kl_p + kl_q).sum() / 2
-
-
-class _Buffers:
-    """What one chunk needs, allocated once: n <= rows tokens, P passes, V words."""
-
-    def __init__(self, features: Tensor, vocabulary: int) -> None:
-        self.passes, self.vocabulary = features.size(1), vocabulary
-        self.rows = chunk_rows(features, vocabulary)
-        self.dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-        self.logits = features.new_empty(self.rows, self.passes, vocabulary, dtype=self.dtype)
-        self.log_probs = torch.empty_like(self.logits)
-        # for the divergence of two passes
-        compared = self.rows if self.passes == 2 else 0
-        self.difference = self.logits.new_empty(compared, vocabulary)
-        self.product = torch.empty_like(self.difference)
-
-    def project(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        """Write the logits of ``features`` (n x P x C), computed in the dtype of these two."""
-        n, passes, _ = features.shape
-        logits = self.logits[:n].view(n * passes, -1)
-        flat = features.reshape(n * passes, -1)
-        if flat.dtype == logits.dtype:
-            torch.mm(flat, weight.t(), out=logits)
-        else:
-            logits.copy_(torch.mm(flat, weight.t()))
-        if bias is not None:
-            logits.add_(bias.to(flat.dtype))
 
 
 class _Gradients:
@@ -232,10 +145,3 @@ class _Gradients:
             self.weight.add_(self._features.sum(dim=(0, 1)), alpha=value)
         if self.bias is not None:
             self.bias.add_(value * self._features.size(0) * self._features.size(1))
-
-
-def chunk_rows(features: Tensor, vocabulary: int) -> int:
-    """Tokens of a chunk: at least 1, however large the vocabulary. ``features``: N x P x C."""
-    n_tokens, passes, _ = features.shape
-    budget = CPU_CHUNK_LOGITS if features.device.type == "cpu" else GPU_CHUNK_LOGITS
-    return max(1, min(n_tokens, budget // (passes * vocabulary)))

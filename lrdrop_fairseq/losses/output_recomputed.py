@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
-from lrdrop_fairseq.losses.output_chunked import chunk_rows
+from lrdrop_fairseq.losses.output_chunk import chunk_rows
 
 
 def recomputed_output_terms(

@@ -17,7 +17,7 @@ from fairseq.modules import AdaptiveSoftmax
 from torch.nn.parallel import DistributedDataParallel
 
 from lrdrop_fairseq import attention
-from lrdrop_fairseq.losses import output_chunked
+from lrdrop_fairseq.losses import output_chunk
 from lrdrop_fairseq.losses.output import output_terms
 from lrdrop_fairseq.losses.output_recomputed import recomputed_output_terms
 from lrdrop_fairseq.output_layer import adaptive_log_probabilities, chunking_obstacle
@@ -156,7 +156,7 @@ def test_equals_the_reference(
     Without dropout in the adaptive softmax, where fairseq draws it for other tokens.
     """
     monkeypatch.setattr(attention, "LARGEST_MAP", largest_map)
-    monkeypatch.setattr(output_chunked, "CPU_CHUNK_LOGITS", 5 * 2 * 31)
+    monkeypatch.setattr(output_chunk, "CPU_CHUNK_LOGITS", 5 * 2 * 31)
     draw_dropout_as_fairseq(monkeypatch)
     sample = make_text_batch([5, 3, 1])
     options = {"dropout": 0.3, "adaptive_softmax_dropout": 0.0, **model_options}
@@ -220,7 +220,7 @@ def test_recomputed_chunks_are_the_plain_form(
     target = torch.randint(31, (11,))
 
     def terms(rows: int, x: torch.Tensor) -> Any:
-        monkeypatch.setattr(output_chunked, "CPU_CHUNK_LOGITS", rows * 2 * 31)
+        monkeypatch.setattr(output_chunk, "CPU_CHUNK_LOGITS", rows * 2 * 31)
         torch.manual_seed(3)
         to_log_probs = lambda part: adaptive_log_probabilities(softmax, part)  # noqa: E731
         return recomputed_output_terms(x, to_log_probs, 31, target, 0.1, 1.5)

@@ -19,7 +19,7 @@ import torch
 
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import next_word as criterion_module
-from lrdrop_fairseq.losses import attention_blockwise, output_chunked
+from lrdrop_fairseq.losses import attention_blockwise, output_chunk
 from tests.test_distributed import perturb
 from tests.toy import TERMS, gradients, make_criterion, make_model, make_sample, make_trainer
 
@@ -44,8 +44,8 @@ def in_form(form: str, largest_map: int) -> Iterator[None]:
             (attention, "LARGEST_MAP", largest_map),
             (attention_blockwise, "CPU_BLOCK_PROBABILITIES", 200),
             (attention_blockwise, "GPU_BLOCK_PROBABILITIES", 200),
-            (output_chunked, "CPU_CHUNK_LOGITS", 200),
-            (output_chunked, "GPU_CHUNK_LOGITS", 200),
+            (output_chunk, "CPU_CHUNK_LOGITS", 200),
+            (output_chunk, "GPU_CHUNK_LOGITS", 200),
         ]
         if form == "plain":
             replacements.append((criterion_module, "output_projection", lambda model: None))

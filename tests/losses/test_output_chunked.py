@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lrdrop_fairseq.losses import output_chunked
+from lrdrop_fairseq.losses import output_chunk
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
 from lrdrop_fairseq.losses.output_chunked import chunked_output_terms
 
@@ -71,7 +71,7 @@ def test_equals_the_plain_form(
     tolerance: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(output_chunked, "CPU_CHUNK_LOGITS", 2 * vocabulary * rows)
+    monkeypatch.setattr(output_chunk, "CPU_CHUNK_LOGITS", 2 * vocabulary * rows)
     inputs = make_inputs(dtype, tokens, vocabulary, bias)
     options = (label_smoothing, kl_weight)
     actual, expected = (with_gradients(f, inputs, *options) for f in (chunked, plain))
@@ -92,7 +92,7 @@ def test_a_single_pass_equals_the_plain_form(
     tolerance: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(output_chunked, "CPU_CHUNK_LOGITS", 13 * rows)
+    monkeypatch.setattr(output_chunk, "CPU_CHUNK_LOGITS", 13 * rows)
     inputs = make_inputs(dtype, 7, 13, bias, passes=1)
     actual, expected = (with_gradients(f, inputs, label_smoothing, 0.0) for f in (chunked, plain))
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance, check_dtype=False)
