@@ -36,7 +36,7 @@ def holds_locks():
         return any(own in line for line in locks)
 
 
-def hand_over(path):
+def hand_over(path, arguments):
     """Has the command run by the server; returns only if the server's settings are other ones."""
     import json
     import signal
@@ -52,7 +52,7 @@ def hand_over(path):
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
     command = {
-        "arguments": sys.orig_argv[1:],
+        "arguments": arguments,
         "folder": os.getcwd(),
         "environment": dict(os.environ),
         "settings": settings(os.environ),
@@ -87,8 +87,10 @@ def hand_over(path):
 
 def main():
     server, arguments = os.environ.get("LRDROP_TEST_SERVER"), sys.orig_argv[1:]
+    if arguments[:1] == ["-B"] and os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        del arguments[0]  # says what the variable does; multiprocessing gives it to its processes
     if server and is_a_command(arguments) and not becomes_another(arguments) and not holds_locks():
-        hand_over(server)
+        hand_over(server, arguments)
 
 
 main()
