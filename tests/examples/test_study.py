@@ -20,6 +20,7 @@ from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
 from tests import toy_run as toy
 from tests.killed import kill_when
+from tests.warm import KILLED
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "examples" / "translation" / "study"
@@ -387,7 +388,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     output = folder / "out"
     command = [str(write_study(folder)), "--output", str(output), "--workers", "2"]
     for said in ("begin toy/plain20-seed1: starts", "train toy/LR-Drop-seed1: starts"):
-        kill_when(said, [str(STUDY / "run.sh"), *command], env=toy.ENVIRONMENT)
+        kill_when(said, [str(STUDY / "run.sh"), *command], env={**toy.ENVIRONMENT, **KILLED})
     return Killed(folder, command, output, run_study(*command))
 
 

@@ -17,7 +17,8 @@ def is_a_command(arguments):
 def becomes_another(arguments):
     """Whether the command turns into another program, and so is to be this process.
 
-    A missing file is for the interpreter to name.
+    One that says "[-- COMMAND]" does so with a command only. A missing file is for the interpreter
+    to name.
     """
     kind, text = arguments[:2] if len(arguments) > 1 else (arguments[0], "")
     if kind not in ("-m", "-c"):
@@ -26,11 +27,17 @@ def becomes_another(arguments):
                 text = file.read()
         except OSError:
             return True
-    return "os.exec" in text
+    return "os.exec" in text and ("--" in arguments or "[-- COMMAND]" not in text)
 
 
-def holds_locks():
-    """Whether this process has locks of files, from before an exec: they are its own alone."""
+def keeps_locks():
+    """Whether this process has locks of files, from before an exec, and is to be killed.
+
+    They are its own alone. While it waits for a fork it keeps them, and the plugin lets train what
+    their holder has started; but where it is killed, they are gone before the fork is.
+    """
+    if "LRDROP_TEST_KILLS" not in os.environ:
+        return False
     own = f" {os.getpid()} "
     with open("/proc/locks") as locks:
         return any(own in line for line in locks)
@@ -89,7 +96,7 @@ def main():
     server, arguments = os.environ.get("LRDROP_TEST_SERVER"), sys.orig_argv[1:]
     if arguments[:1] == ["-B"] and os.environ.get("PYTHONDONTWRITEBYTECODE"):
         del arguments[0]  # says what the variable does; multiprocessing gives it to its processes
-    if server and is_a_command(arguments) and not becomes_another(arguments) and not holds_locks():
+    if server and is_a_command(arguments) and not becomes_another(arguments) and not keeps_locks():
         hand_over(server, arguments)
 
 
