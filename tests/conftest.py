@@ -24,6 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(server.close)
 
 
+def pytest_collectstart() -> None:
+    """Nor does a module's environment have what the imports of others have set."""
+    warm.restore_settings()
+
+
 def pytest_runtest_setup() -> None:
     """No test sees what others have left in the process."""
     metrics.reset()  # fairseq never does, and a name keeps its kind of meter
