@@ -40,6 +40,7 @@ def test_a_fork_has_fairseq_and_other_settings_get_a_new_interpreter() -> None:
         ("raise SystemExit('not this')", 1, "not this\n"),
         ("import os; os._exit(9)", 9, ""),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, ""),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, ""),
         ("import atexit, sys; atexit.register(sys.stderr.write, 'late')", 0, "late"),
     ],
 )

@@ -556,8 +556,9 @@ def test_a_training_holds_its_lock_by_itself(tmp_path: Path) -> None:
     measured = [sys.executable, STUDY.parent / "records" / "measure.py", tmp_path / "memory.json"]
     held = [sys.executable, RUNNER / "held.py", lock]
     first = subprocess.Popen(
-        [*held, *measured, "sh", "-c", f"echo $$ >{log}; exec sleep 1000"], start_new_session=True
-    )
+        [*held, *measured, "sh", "-c", f"echo $$ >{log}; exec sleep 1000"],
+        env={**os.environ, **KILLED}, start_new_session=True,
+    )  # fmt: skip
     wait_for(lambda: log.is_file() and log.read_text().endswith("\n"))
     first.kill()
     first.wait()

@@ -61,10 +61,13 @@ def main() -> None:
 def attend(connection: socket.socket, at_start: dict[str, str]) -> None:
     """Runs the command that comes through ``connection`` and tells how it ended."""
     command, files = receive(connection)
-    if command["settings"] != at_start:
-        connection.send(b"n")
+    same = command["settings"] == at_start
+    try:
+        connection.send(b"y" if same else b"n")
+    except BrokenPipeError:  # killed meanwhile
         os._exit(0)
-    connection.send(b"y")
+    if not same:
+        os._exit(0)
     runner = os.fork()
     if runner == 0:
         connection.close()

@@ -87,7 +87,8 @@ def hand_over(path, arguments):
         answer += received
     kind, number = answer
     if kind:
-        signal.signal(number, signal.SIG_DFL)
+        if number != signal.SIGKILL:  # which has no handler
+            signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     os._exit(number)
 
