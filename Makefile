@@ -1,8 +1,8 @@
-# make install | demo | bench | gpu | test | lint | clean; "make help" says what each does.
+# make install | demo | bench | gpu | check | test | lint | clean; "make help" says what each does.
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench gpu test lint clean
+.PHONY: help install demo bench gpu check test lint clean
 
 # What runs after the installation sees .venv first on PATH, as in an activated environment.
 ENV = env PATH="$(CURDIR)/.venv/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
@@ -12,7 +12,8 @@ help:
 	@echo 'make demo      train, translate and score on a corpus it makes itself'
 	@echo 'make bench     time and memory of a training step, beside plain training and R-Drop (long)'
 	@echo 'make gpu       the precisions, the tests and the times that need a GPU, in at most 10 minutes'
-	@echo 'make test      lint, types, shellcheck and the tests; installs what they need'
+	@echo 'make check     lint, types, shellcheck and the unit tests, in at most a minute: for every save'
+	@echo 'make test      lint, types, shellcheck and all tests; installs what they need'
 	@echo 'make lint      the checks alone'
 	@echo 'make clean     remove caches and build products (not .venv, not results)'
 
@@ -34,19 +35,30 @@ gpu:
 	scripts/install.sh --dev
 	$(ENV) benchmarks/on_gpu.sh
 
-lint:
+# .venv with what the checks need. It is looked through again when this file is older than what says that.
+DEV = .venv/dev-installed
+$(DEV): pyproject.toml constraints.txt scripts/install.sh
 	scripts/install.sh --dev
+	touch $@
+
+lint: $(DEV)
 	$(ENV) ruff check .
 	$(ENV) ruff format --check .
 	$(ENV) mypy
 	{ git ls-files --cached --others --exclude-standard '*.sh'; echo .ci/run; } | \
-		xargs $(ENV) shellcheck --external-sources
+		xargs --max-args 8 --max-procs 8 $(ENV) shellcheck --external-sources
 
 # One file of tests after the other on each core, so that what the tests of a file share is made once; in the order of
 # their names, as those with few tests, which xdist would put last, are the longest.
+PYTEST = $(ENV) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile \
+	--no-loadscope-reorder
+
+# Those that start no program, see tests/unit.py; the others are skipped, and not worth a line each.
+check: lint
+	$(PYTEST) --unit -rfE
+
 test: lint
-	$(ENV) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile \
-		--no-loadscope-reorder
+	$(PYTEST)
 
 clean:
 	rm -rf build/lib build/bdist.* dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

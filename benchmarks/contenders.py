@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -152,7 +154,12 @@ def make_config(flags: list[str]) -> FairseqConfig:
     common = ["data-is-made-here", *"--optimizer adam --lr 1e-4 --lr-scheduler fixed".split()]
     # In this process alone, however many GPUs it sees.
     common += ["--log-format", "none", "--distributed-world-size", "1"]
-    args = options.parse_args_and_arch(options.get_training_parser(), [*common, *flags])
+    return copy.deepcopy(_configuration((*common, *flags)))
+
+
+@functools.cache  # fairseq takes longer for it than for an update of a small model
+def _configuration(flags: tuple[str, ...]) -> FairseqConfig:
+    args = options.parse_args_and_arch(options.get_training_parser(), flags)
     return convert_namespace_to_omegaconf(args)
 
 

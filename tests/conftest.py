@@ -9,19 +9,31 @@ from typing import TYPE_CHECKING
 import pytest
 from fairseq.logging import metrics
 
-from tests import warm
+from tests import unit, warm
 
 if TYPE_CHECKING:  # it reads the environment, so it is imported once that is as it will be
     from tests import toy_run as toy
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--unit", action="store_true", help="the tests that start no program")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module reads the environment: what is started need not import fairseq."""
+    if config.getoption("unit"):
+        unit.leave_out_the_others()
+        return
     only_hands_out_tests = getattr(config.option, "numprocesses", None)  # to the workers of xdist
     if not (os.environ.get("LRDROP_COLD_TESTS") or only_hands_out_tests):
         server = contextlib.ExitStack()
         server.enter_context(warm.serve())
         config.add_cleanup(server.close)
+
+
+def pytest_collectstart() -> None:
+    """Nor does a module's environment have what the imports of others have set."""
+    warm.restore_settings()
 
 
 def pytest_runtest_setup() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests import warm
+
 LOADED = "import sys; print('fairseq' in sys.modules)"
 
 
@@ -38,12 +40,40 @@ def test_a_fork_has_fairseq_and_other_settings_get_a_new_interpreter() -> None:
         ("raise SystemExit('not this')", 1, "not this\n"),
         ("import os; os._exit(9)", 9, ""),
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, ""),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL, ""),
         ("import atexit, sys; atexit.register(sys.stderr.write, 'late')", 0, "late"),
     ],
 )
 def test_it_ends_as_the_command_does(code: str, status: int, stderr: str) -> None:
     done = python("-c", code)
     assert (done.returncode, done.stderr) == (status, stderr)
+
+
+LOCKS = """
+import fcntl, os, sys
+lock = open(sys.argv[1], "w")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+os.set_inheritable(lock.fileno(), True)
+os.execv(sys.executable, [sys.executable, "-c", "import fcntl, os, sys\\n"
+    "print('fairseq' in sys.modules, os.getppid())\\n"
+    "fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)", sys.argv[1]])
+"""
+
+
+@pytest.mark.skipif("LRDROP_COLD_TESTS" in os.environ, reason="commands start anew")
+def test_what_is_killed_has_its_locks_itself(tmp_path: Path) -> None:
+    """Else they stay with the process that took them, and are held while the fork runs."""
+    done = python("-c", LOCKS, tmp_path / "lock")
+    assert done.stdout.startswith("True") and "BlockingIOError" in done.stderr
+    done = python("-c", LOCKS, tmp_path / "lock", env={**os.environ, **warm.KILLED})
+    assert done.stdout == f"False {os.getpid()}\n" and done.returncode == 0
+
+
+def test_output_is_out_at_once_where_it_is_not_buffered() -> None:
+    code = "import os, sys; sys.stdout.write('out'); os._exit(0)"
+    for environment, expected in (({"PYTHONUNBUFFERED": "1"}, "out"), ({}, "")):
+        clean = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        assert python("-c", code, env={**clean, **environment}).stdout == expected
 
 
 def test_an_error_has_its_traceback() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -72,12 +74,22 @@ def make_trainer(*flags: str, task: Any = None, seed: int = 1) -> Trainer:
         arguments += [f"--{name.replace('_', '-')}={value}" for name, value in STRONG.items()]
     arguments += ["--label-smoothing=0.1", "--optimizer=adam", "--lr=1e-3", "--lr-scheduler=fixed"]
     arguments += [f"--{name.replace('_', '-')}={size}" for name, size in SIZES.items()]
-    args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, *flags])
-    config = convert_namespace_to_omegaconf(args)
+    config = configuration(*arguments, *flags)
     task = task or make_task()
     torch.manual_seed(seed)
     model = task.build_model(config.model)
     return Trainer(config, task, model, task.build_criterion(config.criterion))
+
+
+def configuration(*flags: str) -> Any:
+    """fairseq's configuration of a training with these flags of fairseq-train."""
+    return copy.deepcopy(_configuration(flags))  # a trainer changes its own
+
+
+@functools.cache  # fairseq takes longer for it than for an update of such a model
+def _configuration(flags: tuple[str, ...]) -> Any:
+    args = options.parse_args_and_arch(options.get_training_parser(), flags)
+    return convert_namespace_to_omegaconf(args)
 
 
 def make_sample(

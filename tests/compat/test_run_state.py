@@ -10,8 +10,7 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
-from fairseq import checkpoint_utils, options
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq import checkpoint_utils
 from fairseq.trainer import Trainer
 from fairseq_cli import train
 from omegaconf import OmegaConf
@@ -20,7 +19,7 @@ from lrdrop_fairseq.compat import early_stopping, run_state
 from lrdrop_fairseq.compat.refusals import Refused
 from tests.compat.common import TRAIN, without
 from tests.test_save_dir_lock import held
-from tests.toy import write_data
+from tests.toy import configuration, write_data
 
 FLAGS = [flag for flag in TRAIN if flag not in ("--eval-bleu", "--best-checkpoint-metric", "bleu")]
 FLAGS += "--seed 1 --log-format none --no-epoch-checkpoints --dropout 0.1".split()
@@ -53,9 +52,8 @@ class Killed(BaseException):
 
 def run(data: Path, save_dir: Path, *flags: str, kill_in: int | None = None) -> dict[str, Any]:
     """Train as fairseq-train does, killed in update ``kill_in``; the last checkpoint."""
-    parser = options.get_training_parser()
-    flags = (str(data), *FLAGS, "--save-dir", str(save_dir), *flags)
-    config = convert_namespace_to_omegaconf(options.parse_args_and_arch(parser, flags))
+    config = configuration(str(data), *FLAGS, *flags)
+    config.checkpoint.save_dir = str(save_dir)
     original = Trainer.train_step
 
     def train_step(self: Any, *args: Any, **kwargs: Any) -> Any:

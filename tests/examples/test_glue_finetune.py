@@ -23,6 +23,7 @@ from fairseq.models import ARCH_MODEL_REGISTRY
 
 import lrdrop_fairseq  # noqa: F401  registers the architectures and criterions
 from examples.language_understanding import glue_run, glue_tasks, small_corpora, small_model
+from tests.warm import KILLED
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "language_understanding"
@@ -297,7 +298,7 @@ def test_goes_on_after_a_kill_and_ends_as_without(small: Path, whole: Path) -> N
     folder = small / "killed" / "seed2"
     process = subprocess.Popen(
         finetune(small, "killed"),
-        env=real_environment(),
+        env={**real_environment(), **KILLED},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -35,6 +35,7 @@ from examples.language_understanding import (
 from lrdrop_fairseq.import_encoder.__main__ import main as import_encoder
 from tests.killed import kill_when
 from tests.toy_encoders import make_folder, pieces, write_tokenizer
+from tests.warm import KILLED
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "language_understanding"
@@ -562,7 +563,7 @@ def trained(root: Path, encoder: Path) -> Path:
     command = finetune("animals", root / "data", root / "save", *flags)
     arguments = [str(EXAMPLE / str(command[0])), *map(str, command[1:])]
     quiet: dict[str, Any] = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    process = subprocess.Popen(arguments, env=environment(), **quiet)
+    process = subprocess.Popen(arguments, env={**environment(), **KILLED}, **quiet)
     seed = root / "save" / "seed2"
     while not (seed / "checkpoint_last.pt").exists() and process.poll() is None:
         time.sleep(0.01)

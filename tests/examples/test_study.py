@@ -23,6 +23,7 @@ from examples.study.translation import report as study_report
 from scripts.corpora import prepare_text as text_errors
 from tests import toy_run as toy
 from tests.killed import kill_when
+from tests.warm import KILLED
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "examples" / "translation" / "study"
@@ -379,7 +380,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
     output = folder / "out"
     command = [str(write_study(folder)), "--output", str(output), "--workers", "2"]
     for said in ("begin toy/plain20-seed1: starts", "train toy/LR-Drop-seed1: starts"):
-        kill_when(said, [str(STUDY / "run.sh"), *command], env=toy.ENVIRONMENT)
+        kill_when(said, [str(STUDY / "run.sh"), *command], env={**toy.ENVIRONMENT, **KILLED})
     return Killed(folder, command, output, run_study(*command))
 
 
@@ -547,8 +548,9 @@ def test_a_training_holds_its_lock_by_itself(tmp_path: Path) -> None:
     measured = [sys.executable, STUDY.parent / "records" / "measure.py", tmp_path / "memory.json"]
     held = [sys.executable, RUNNER / "held.py", lock]
     first = subprocess.Popen(
-        [*held, *measured, "sh", "-c", f"echo $$ >{log}; exec sleep 1000"], start_new_session=True
-    )
+        [*held, *measured, "sh", "-c", f"echo $$ >{log}; exec sleep 1000"],
+        env={**os.environ, **KILLED}, start_new_session=True,
+    )  # fmt: skip
     wait_for(lambda: log.is_file() and log.read_text().endswith("\n"))
     first.kill()
     first.wait()

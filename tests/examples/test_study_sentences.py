@@ -19,6 +19,7 @@ from examples.study.sentences import draw_examples, kind, plan, random_encoder, 
 from tests import toy_run as toy
 from tests.killed import kill_when
 from tests.toy_encoders import make_folder
+from tests.warm import KILLED
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNER = ROOT / "examples" / "study"
@@ -352,7 +353,8 @@ def test_a_killed_study_goes_on(tmp_path: Path) -> None:
     merged_tables.merge(output / "results.tsv", ("data", "method", "seed"), elsewhere)
     command = [str(RUNNER / "run.sh"), str(path), "--output", str(output), "--workers", "2",
                "--device", "cpu"]  # fmt: skip
-    kill_when("train animals-12/LR-Drop-seed1: starts", command, env=toy.ENVIRONMENT)
+    to_kill = {**toy.ENVIRONMENT, **KILLED}
+    kill_when("train animals-12/LR-Drop-seed1: starts", command, env=to_kill)
     done = subprocess.run(command, env=toy.ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "4 cells, 2 of them complete" in done.stderr

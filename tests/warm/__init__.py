@@ -22,6 +22,8 @@ from pathlib import Path
 from tests.warm.warm_settings import settings
 
 HERE = Path(__file__).parent
+# In the environment of what is killed: what holds locks then runs in the process that holds them.
+KILLED = {"LRDROP_TEST_KILLS": "1"}
 _at_start: dict[str, str] = {}
 
 
@@ -31,7 +33,7 @@ def serve() -> Iterator[None]:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as most tests give it
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
-        command = [sys.executable, str(HERE / "server.py"), path]
+        command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, str(HERE / "server.py"), path]
         # The server ends when its input does: with this process, however that ends.
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
             assert server.stdin is not None and server.stdout is not None

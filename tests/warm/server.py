@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import atexit
 import gc
+import io
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from warm_settings import settings
 
@@ -65,10 +66,13 @@ def main() -> None:
 def attend(connection: socket.socket, at_start: dict[str, str]) -> None:
     """Runs the command that comes through ``connection`` and tells how it ended."""
     command, files = receive(connection)
-    if command["settings"] != at_start:
-        connection.send(b"n")
+    same = command["settings"] == at_start
+    try:
+        connection.send(b"y" if same else b"n")
+    except BrokenPipeError:  # killed meanwhile
         os._exit(0)
-    connection.send(b"y")
+    if not same:
+        os._exit(0)
     runner = os.fork()
     if runner == 0:
         connection.close()
@@ -135,11 +139,19 @@ def take_over(command: dict[str, Any], files: list[int]) -> None:
     os.chdir(command["folder"])
     if command["environment"].get("PYTHONWARNINGS") == "ignore":
         warnings.simplefilter("ignore")
+    if command["environment"].get("PYTHONUNBUFFERED"):
+        sys.stdout, sys.stderr = unbuffered(sys.stdout), unbuffered(sys.stderr)
     own = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ.clear()
     os.environ.update(command["environment"])
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [*filter(None, given), *(path for path in sys.path[1:] if path not in own)]
+
+
+def unbuffered(stream: Any) -> TextIO:
+    """The stream as the interpreter opens it with PYTHONUNBUFFERED: what is written is out."""
+    raw: Any = io.FileIO(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(raw, stream.encoding, stream.errors, "\n", write_through=True)
 
 
 def run(arguments: list[str]) -> None:
@@ -179,8 +191,9 @@ def end(command: Callable[[], None]) -> NoReturn:
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]  # waits for the command's threads
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if not stream.closed:  # as multiprocessing's tracker of resources leaves them
+            stream.flush()
     os._exit(code & 255)
 
 

@@ -17,7 +17,8 @@ def is_a_command(arguments):
 def becomes_another(arguments):
     """Whether the command turns into another program, and so is to be this process.
 
-    A missing file is for the interpreter to name.
+    One that says "[-- COMMAND]" does so with a command only. A missing file is for the interpreter
+    to name.
     """
     kind, text = arguments[:2] if len(arguments) > 1 else (arguments[0], "")
     if kind not in ("-m", "-c"):
@@ -30,17 +31,23 @@ def becomes_another(arguments):
                 text = code.read()
         except OSError:
             return True
-    return "os.exec" in text
+    return "os.exec" in text and ("--" in arguments or "[-- COMMAND]" not in text)
 
 
-def holds_locks():
-    """Whether this process has locks of files, from before an exec: they are its own alone."""
+def keeps_locks():
+    """Whether this process has locks of files, from before an exec, and is to be killed.
+
+    They are its own alone. While it waits for a fork it keeps them, and the plugin lets train what
+    their holder has started; but where it is killed, they are gone before the fork is.
+    """
+    if "LRDROP_TEST_KILLS" not in os.environ:
+        return False
     own = f" {os.getpid()} "
     with open("/proc/locks") as locks:
         return any(own in line for line in locks)
 
 
-def hand_over(path):
+def hand_over(path, arguments):
     """Has the command run by the server; returns only if the server's settings are other ones."""
     import json
     import signal
@@ -56,7 +63,7 @@ def hand_over(path):
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(path)
     command = {
-        "arguments": sys.orig_argv[1:],
+        "arguments": arguments,
         "folder": os.getcwd(),
         "environment": dict(os.environ),
         "settings": settings(os.environ),
@@ -84,15 +91,18 @@ def hand_over(path):
         answer += received
     kind, number = answer
     if kind:
-        signal.signal(number, signal.SIG_DFL)
+        if number != signal.SIGKILL:  # which has no handler
+            signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     os._exit(number)
 
 
 def main():
     server, arguments = os.environ.get("LRDROP_TEST_SERVER"), sys.orig_argv[1:]
-    if server and is_a_command(arguments) and not becomes_another(arguments) and not holds_locks():
-        hand_over(server)
+    if arguments[:1] == ["-B"] and os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        del arguments[0]  # says what the variable does; multiprocessing gives it to its processes
+    if server and is_a_command(arguments) and not becomes_another(arguments) and not keeps_locks():
+        hand_over(server, arguments)
 
 
 main()

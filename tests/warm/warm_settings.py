@@ -11,6 +11,6 @@ def settings(environment):
         for name, value in environment.items()
         if name.startswith(READ_AT_START)
         # These a fork can follow.
-        and name != "PYTHONPATH"
+        and name not in ("PYTHONPATH", "PYTHONUNBUFFERED")
         and (name, value) != ("PYTHONWARNINGS", "ignore")
     }
