@@ -21,6 +21,7 @@ from fairseq.trainer import Trainer
 
 # Registers the architectures and the criterion.
 from lrdrop_fairseq import dropout
+from lrdrop_fairseq.export import load
 
 VOCABULARY = 31
 SIZES = dict(
@@ -195,3 +196,11 @@ def write_public_file(path: Path, args: Namespace, state: Any) -> None:
         extra_state=dict(train_iterator=iterator, val_loss=1.5), last_optimizer_state=None,
     )  # fmt: skip
     torch.save(entries, path)
+
+
+def checkpoint_of(trainer: Any, path: Path) -> dict[str, Any]:
+    """What a trainer saves."""
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(path), {"train_iterator": {"epoch": 1}})
+    state: dict[str, Any] = load(path)
+    return state

@@ -37,7 +37,7 @@ from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
 from lrdrop_fairseq.export import load, main
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 from tests import toy_run as toy
-from tests.toy import make_sample, make_trainer
+from tests.toy import checkpoint_of, make_sample, make_trainer
 from tests.toy_sentences import HEAD, make_sentence_model, make_sentence_task, make_sentences
 
 
@@ -100,13 +100,6 @@ def test_drop_optimizer(toy_run: toy.ToyRun, exported: Path, capsys: Any) -> Non
 
 
 # --- in one process: what the trainer writes, and what it makes of the result ----------------
-
-
-def checkpoint_of(trainer: Any, path: Path) -> dict[str, Any]:
-    trainer.consolidate_optimizer()
-    trainer.save_checkpoint(str(path), {"train_iterator": {"epoch": 1}})
-    state: dict[str, Any] = load(path)
-    return state
 
 
 def trained(path: Path, *flags: str) -> dict[str, Any]:

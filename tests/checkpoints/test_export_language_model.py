@@ -14,7 +14,7 @@ from fairseq.models.transformer_lm import TransformerLanguageModel
 from lrdrop_fairseq.checkpoints import export as exporting
 from lrdrop_fairseq.checkpoints.export import export
 from lrdrop_fairseq.checkpoints.export_options import ExportError
-from tests.checkpoints.test_export import checkpoint_of
+from tests.toy import checkpoint_of
 from tests.toy_language import make_language_trainer, make_text_batch
 
 OFF = [f"--lr-drop-{term}-weight=0" for term in ("hidden", "attention", "output")]
