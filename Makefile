@@ -53,7 +53,7 @@ lint: $(DEV)
 PYTEST = $(ENV) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile \
 	--no-loadscope-reorder
 
-# Those that start no program, see tests/unit.py; the others are skipped, and not worth a line each.
+# The tests that tests/unit.py does not skip; those that it does are not worth a line each.
 check: lint
 	$(PYTEST) --unit -rfE
 

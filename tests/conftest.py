@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING
 import pytest
 from fairseq.logging import metrics
 
-from tests import unit, warm
+from tests import warm
 
 if TYPE_CHECKING:  # it reads the environment, so it is imported once that is as it will be
     from tests import toy_run as toy
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--unit", action="store_true", help="the tests that start no program")
+    parser.addoption("--unit", action="store_true", help="the unit tests alone, see tests/unit.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module reads the environment: what is started need not import fairseq."""
     if config.getoption("unit"):
+        from tests import unit  # which imports a command of fairseq
+
         unit.leave_out_the_others()
         return
     only_hands_out_tests = getattr(config.option, "numprocesses", None)  # to the workers of xdist
