@@ -12,9 +12,9 @@ from unittest import mock
 
 import torch
 from fairseq import options
-from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.translation import TranslationTask
 from fairseq.trainer import Trainer
 
@@ -50,6 +50,19 @@ PHASES = ("forward", "losses", "backward", "optimizer")
 MOST_OVERFLOWS = 30
 
 
+def criterion_flags(name: str, task: str) -> list[str]:
+    """The flags of a contender's criterion; language models have no label smoothing.
+
+    fairseq's R-Drop, which has no criterion without, smooths by 0.
+    """
+    flags = CONTENDERS[name]
+    if task == "language_modeling":
+        if name == "R2":
+            return flags.replace(_SMOOTHING, "--label-smoothing 0").split()
+        flags = flags.replace(_SMOOTHING, "").replace("label_smoothed_cross", "cross")
+    return flags.split()
+
+
 class TrainStep:
     """One contender with a model, an optimizer and the fixed batches of its own.
 
@@ -60,18 +73,22 @@ class TrainStep:
     def __init__(self, name: str, shape: Shape, n_batches: int, flags: list[str]) -> None:
         self._patches = plain_forms if name == "R3" else _no_patch
         self.overflows = 0
-        common = ["--task", "translation", "--max-tokens", str(shape.max_tokens), *shape.flags]
-        config = make_config([*common, *CONTENDERS[name].split(), *flags])
+        common = ["--task", shape.task, "--max-tokens", str(shape.max_tokens), *shape.flags]
+        config = make_config([*common, *criterion_flags(name, shape.task), *flags])
         words = dictionary(shape.vocabulary)
         batches = make_batches(shape, words, n_batches)
         self.batches = [_twice(batch) for batch in batches] if name == "R1" else batches
         self._cuda = torch.cuda.is_available() and not config.common.cpu
         self._before = bytes_in_use(self._cuda)
         torch.manual_seed(1)
-        task = TranslationTask(config.task, words, words)
+        task: Any
+        if shape.task == "language_modeling":
+            task = LanguageModelingTask(config.task, words)
+        else:
+            task = TranslationTask(config.task, words, words)
         criterion = task.build_criterion(config.criterion)
         if name == "R1f":
-            criterion.__class__ = _two_plain_passes()
+            criterion.__class__ = _two_plain_passes(type(criterion))
         self.trainer = make_trainer(config, task, task.build_model(config.model), criterion)
 
     def run(self, batch: int) -> float:
@@ -180,9 +197,7 @@ def _twice(batch: dict[str, Any]) -> dict[str, Any]:
     return {**double, "ntokens": 2 * batch["ntokens"], "nsentences": 2 * batch["nsentences"]}
 
 
-def _two_plain_passes() -> type:
-    base: Any = CRITERION_REGISTRY["lr_drop_label_smoothed_cross_entropy"]
-
+def _two_plain_passes(base: Any) -> type:
     class TwoPlainPasses(base):
         """LR-Drop without any term still takes both passes: the floor of what LR-Drop can cost."""
 

@@ -13,6 +13,7 @@ to seven). Estimated GiB, with what the layers keep for the backward:
     iwslt          32,768     10,000  20                    14
     wmt            16,384     32,000  31                    9
     summarization  3,000      50,264  9                     15
+    language_model 8,192      50,264  25                    3
 
 With more tokens for wmt, 2N * V comes near 2**31, where torch's kernels change to slower indices.
 A contender that needs more memory than there is says so in its row, and the others go on.
@@ -43,11 +44,13 @@ CONTENDERS = ("R0", "R0f", "R1f", "R4", "R2")
 BATCHES = 2
 # Updates on each batch that count.
 ROUNDS = 5
-_SMOKE = ["--dropout=0.1"] + [
-    f"--{stack}-{option}"
-    for stack in ("encoder", "decoder")
-    for option in ("layers=1", "embed-dim=32", "ffn-embed-dim=64", "attention-heads=2")
-]
+_SIZES = ("layers=1", "embed-dim=32", "ffn-embed-dim=64", "attention-heads=2")
+_SMOKE = {
+    "translation": [f"--{side}-{size}" for side in ("encoder", "decoder") for size in _SIZES],
+    "language_modeling": [
+        *(f"--decoder-{size}" for size in (*_SIZES, "input-dim=32", "output-dim=32")),
+    ],
+}
 
 
 def main() -> int:
@@ -75,11 +78,13 @@ def main() -> int:
 def measure(shape: str, precision: str, step: str, smoke: bool) -> dict[str, Any]:
     """The row of one contender: median seconds of an update, and the peak of its memory."""
     start_over(torch.cuda.is_available())
-    sizes, flags = replace(SHAPES[shape], max_tokens=SHAPES[shape].gpu_max_tokens), []
+    sizes = replace(SHAPES[shape], max_tokens=SHAPES[shape].gpu_max_tokens)
+    flags: list[str] = []
     rounds = ROUNDS
     if smoke:
         longest = max(sizes.source_length, 256)
-        sizes, flags = replace(sizes, vocabulary=100, max_tokens=longest), _SMOKE
+        flags = ["--dropout=0.1", *_SMOKE[sizes.task]]
+        sizes = replace(sizes, vocabulary=100, max_tokens=longest)
         rounds = 1
     contender = TrainStep(step, sizes, BATCHES, [*flags, *precision_flags(precision)])
     # The first update on each batch finds the kernels, the memory and the loss scale.

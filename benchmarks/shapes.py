@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary, data_utils, language_pair_dataset
+from fairseq.data import Dictionary, data_utils, language_pair_dataset, monolingual_dataset
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Shape:
         own_spread: the part of it in which the target's length does not follow the source's.
         max_tokens: of a batch, padding included, as fairseq's ``--max-tokens``.
         gpu_max_tokens: of a batch that fills a GPU of 80 GB, see ``gpu_steps``.
+        task: fairseq's; the samples of language_modeling are targets alone.
     """
 
     flags: tuple[str, ...]
@@ -33,6 +34,7 @@ class Shape:
     own_spread: float
     max_tokens: int
     gpu_max_tokens: int
+    task: str = "translation"
 
 
 # Of the corpus that the batches come from, about that of Multi30k.
@@ -90,6 +92,21 @@ SHAPES = {
         max_tokens=2048,
         gpu_max_tokens=32_768,
     ),
+    # 2 of the 12 layers of transformer_lm_gpt, d 768, FFN 3072; samples of 512 tokens
+    "language_model": Shape(
+        flags=(
+            *("--arch", "lr_drop_transformer_lm_gpt", "--share-decoder-input-output-embed"),
+            *("--decoder-layers", "2", "--tokens-per-sample", "512"),
+        ),
+        vocabulary=50_264,
+        source_length=512,
+        target_length=512,
+        spread=0.0,
+        own_spread=0.0,
+        max_tokens=1024,
+        gpu_max_tokens=8192,
+        task="language_modeling",
+    ),
 }
 
 
@@ -120,10 +137,15 @@ def make_batches(shape: Shape, words: Dictionary, n_batches: int) -> list[dict[s
         return torch.tensor(tokens)
 
     def collate(indices: list[int]) -> dict[str, Any]:
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"id": i, "source": sentence(source[i]), "target": sentence(target[i])} for i in indices
         ]
-        batch: dict[str, Any] = language_pair_dataset.collate(rows, words.pad(), words.eos())
+        if shape.task == "language_modeling":
+            rows = [{**row, "source": row["target"].roll(1)} for row in rows]
+            collater = monolingual_dataset.collate
+        else:
+            collater = language_pair_dataset.collate
+        batch: dict[str, Any] = collater(rows, words.pad(), words.eos())
         return batch
 
     # Evenly spaced among the lengths, without the shortest and the longest.

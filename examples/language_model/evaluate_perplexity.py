@@ -10,6 +10,7 @@ import argparse
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,15 +121,17 @@ def perplexity(
     data: Path, subset: str, checkpoint: Path, found: Protocol, flags: Sequence[str]
 ) -> tuple[float, int]:
     """Run fairseq-eval-lm; returns the loss in bits per token, and how many tokens it is of."""
-    logging.basicConfig(level=logging.WARNING)  # before that of eval_lm, which prints much
+    warnings.simplefilter("ignore")  # of fairseq and torch, of what the other does
     from fairseq import options
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from fairseq_cli import eval_lm
 
+    logging.getLogger().setLevel(logging.WARNING)  # something that fairseq imports asks for DEBUG
     command = [
         str(data), f"--user-dir={PLUGIN}", "--task=language_modeling", f"--path={checkpoint}",
         f"--gen-subset={subset}", "--required-batch-size-multiple=1", "--num-workers=0",
-        f"--batch-size={max(1, BATCH_TOKENS // found.tokens)}", *found.flags(), *flags,
+        f"--batch-size={max(1, BATCH_TOKENS // found.tokens)}", *found.flags(),
+        f"--log-format={'tqdm' if sys.stderr.isatty() else 'none'}", *flags,
     ]  # fmt: skip
     config = convert_namespace_to_omegaconf(
         options.parse_args_and_arch(options.get_eval_lm_parser(), command)

@@ -81,8 +81,9 @@ if [[ "$words" == false ]]; then arguments+=(--vocab-size "${vocab_size:-8000}")
 "${MODULE[@]}" examples.language_model.prepare_text "${arguments[@]}"
 
 prefixes=''
-for text in "$partial"/text/test*; do
-    prefixes+="${prefixes:+,}text/$(basename -- "$text")"
+IFS=',' read -r -a files <<<"$tests"
+for index in "${!files[@]}"; do
+    prefixes+="${prefixes:+,}text/test${index#0}"
 done
 note "binarizing with fairseq-preprocess ($workers workers)"
 preprocess_in "$partial" --only-source --trainpref text/train --validpref text/valid --testpref "$prefixes" \

@@ -27,7 +27,8 @@ def describe(data: Path, done: dict[str, Any]) -> None:
     done["dictionary_size"] = len(dictionary)
     done["dictionary_sha256"] = fingerprint(dictionary.symbols)
     for name, subset in done["subsets"].items():
-        sizes = MMapIndexedDataset(str(data / name)).sizes.copy()
+        dataset = MMapIndexedDataset(str(data / name))  # unmaps its sizes when it goes: copy them
+        sizes = dataset.sizes.copy()
         ids = np.fromfile(data / f"{name}.bin", dtype=best_fitting_int_dtype(len(dictionary)))
         if len(sizes) != subset["lines"] or len(ids) != sizes.sum():
             raise SystemExit(

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks import contenders, train_step
 from benchmarks.contenders import CONTENDERS, PHASES, TrainStep
-from benchmarks.shapes import SHAPES, dictionary, make_batches
+from benchmarks.shapes import SHAPES, Shape, dictionary, make_batches
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import next_word as lr_drop
 
@@ -24,8 +24,17 @@ ROOT = Path(__file__).parents[2]
 SMALL = replace(SHAPES["multi30k"], vocabulary=50, max_tokens=256)
 
 
-def contender(name: str, *flags: str) -> TrainStep:
-    return TrainStep(name, SMALL, 2, ["--cpu", *flags])
+SMALL_TEXT = replace(
+    SHAPES["language_model"], vocabulary=50, source_length=64, target_length=64, max_tokens=256
+)
+TEXT_SIZES = [
+    f"--decoder-{size}"
+    for size in ("embed-dim=32", "input-dim=32", "output-dim=32", "attention-heads=2")
+]
+
+
+def contender(name: str, *flags: str, shape: Shape = SMALL) -> TrainStep:
+    return TrainStep(name, shape, 2, ["--cpu", *flags])
 
 
 def loss_of(step: TrainStep) -> float:
@@ -57,9 +66,13 @@ def test_batches_are_fixed_and_full(name: str, size: str) -> None:
     assert not torch.equal(first[0]["target"], first[1]["target"])
 
 
-def test_contenders_without_dropout_have_the_plain_loss_once_or_twice() -> None:
+@pytest.mark.parametrize(("shape", "sizes"), [(SMALL, []), (SMALL_TEXT, TEXT_SIZES)])
+def test_contenders_without_dropout_have_the_plain_loss_once_or_twice(
+    shape: Shape, sizes: list[str]
+) -> None:
     """Without dropout all passes agree: R1 counts it twice, fairseq's R-Drop too, LR-Drop once."""
-    losses = {name: loss_of(contender(name, "--dropout=0")) for name in CONTENDERS}
+    flags = ["--dropout=0", "--attention-dropout=0", *sizes]
+    losses = {name: loss_of(contender(name, *flags, shape=shape)) for name in CONTENDERS}
     for name, factor in {"R0f": 1, "R1": 2, "R1f": 1, "R2": 2, "R3": 1, "R4": 1}.items():
         assert losses[name] == pytest.approx(factor * losses["R0"], rel=1e-5), name
 

@@ -129,6 +129,28 @@ def summarization(method: str) -> Recipe:
     return Recipe(command, "summarization/cnn_dm", [f"method={method}"], summarization_data)
 
 
+def language_model_data(folder: Path) -> None:
+    """As much of a prepared data directory as train.sh looks at."""
+    data = folder / "data" / "wikitext-103"
+    data.mkdir(parents=True)
+    (data / "prepare.json").write_text('{"kind": "language_model", "subsets": {}}')
+    (data / "dict.txt").write_text("a 1\n")
+    (data / "train.idx").write_bytes(b"")
+
+
+def language_model(preset: str, method: str) -> Recipe:
+    """examples/language_model, as the heads of its YAML write the commands."""
+    name = {"gpt": "gpt", "wiki103": "adaptive"}[preset]
+    command = (
+        f"language_model/train.sh data/wikitext-103 --preset {preset} "
+        f"--method {method} --save-dir checkpoints/wikitext-103-{name}/{method}-seed1"
+    )
+    overrides = [f"method={method}"]
+    if (preset, method) == ("wiki103", "plain"):
+        overrides.append("optimization.max_update=286000")
+    return Recipe(command, f"language_model/wikitext_103_{name}", overrides, language_model_data)
+
+
 RECIPES = [
     *(translation("iwslt14_en_de", "de-en", method) for method in ("plain", "rdrop", "lrdrop")),
     translation("iwslt14_en_de", "en-de", "lrdrop"),
@@ -144,6 +166,8 @@ RECIPES = [
     *(glue(name, "lrdrop") for name in GLUE),
     *(glue("sts_b", method) for method in ("plain", "rdrop")),
     *(summarization(method) for method in ("plain", "rdrop", "lrdrop")),
+    *(language_model("gpt", method) for method in ("plain", "rdrop", "lrdrop")),
+    *(language_model("wiki103", method) for method in ("plain", "rdrop", "lrdrop")),
 ]
 
 
