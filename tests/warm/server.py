@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
@@ -45,6 +46,10 @@ def main() -> None:
     logging.root.handlers.clear()
     logging.root.setLevel(logging.WARNING)
     torch.set_num_threads(1)
+    # What the imports would take apart at the end ends with the process, and takes longer than most
+    # commands.
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        finalizer.atexit = False
     gc.collect()
     gc.freeze()  # or each fork would copy all pages at its first collection
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
