@@ -12,4 +12,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 del sys.argv[0]
+if not sys.argv or sys.argv[0].startswith("-"):
+    sys.exit("usage: run_module.py MODULE [ARGUMENT ...]")
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -22,7 +22,7 @@ from tests import toy_run
 from tests.documents.markdown import ROOT
 
 # What is no program of this repository and has no flags of ours.
-FOREIGN = {"-c", "awk", "ct2-fairseq-converter", "git", "ln", "mkdir", "mv", "pip"}
+FOREIGN = {"-c", "awk", "ct2-fairseq-converter", "git", "ln", "mkdir", "mv", "pip", "pre-commit"}
 PACKAGES = {"benchmarks", "examples", "lrdrop_fairseq", "scripts"}
 # Scripts that hand all of their arguments to another one.
 HANDS_OVER = {"examples/translation/slurm.sh": "scripts/train.sh"}
@@ -85,6 +85,8 @@ def program(command: Sequence[str]) -> tuple[str, list[str]] | None:
         ours = arguments[1].partition(".")[0] in PACKAGES
         return (arguments[1], arguments[2:]) if ours else None
     if name == "python":
+        name, *arguments = arguments
+    if name == "scripts/runs/run_module.py":
         name, *arguments = arguments
     return None if name in FOREIGN else (name.removeprefix("../../"), arguments)
 
