@@ -14,13 +14,21 @@ from fairseq.models.transformer_lm import TransformerLanguageModel
 from lrdrop_fairseq.checkpoints import export as exporting
 from lrdrop_fairseq.checkpoints.export import export
 from lrdrop_fairseq.checkpoints.export_options import ExportError
-from tests.checkpoints.test_export import checkpoint_of
+from lrdrop_fairseq.export import load
 from tests.toy_language import make_language_trainer, make_text_batch
 
 OFF = [f"--lr-drop-{term}-weight=0" for term in ("hidden", "attention", "output")]
 BANDS = ["--adaptive-softmax-cutoff=10,20", "--adaptive-input", "--adaptive-input-cutoff=10,20",
          "--adaptive-softmax-factor=2", "--adaptive-input-factor=2",
          "--tie-adaptive-weights"]  # fmt: skip
+
+
+def checkpoint_of(trainer: Any, path: Path) -> dict[str, Any]:
+    """What the trainer saves, read again."""
+    trainer.consolidate_optimizer()
+    trainer.save_checkpoint(str(path), {"train_iterator": {"epoch": 1}})
+    state: dict[str, Any] = load(path)
+    return state
 
 
 @pytest.mark.parametrize("bands", [False, True])
