@@ -123,18 +123,20 @@ def built_from(model: dict[str, Any]) -> Any:
     return models.build_model(config.model, task), config
 
 
-@pytest.mark.parametrize("name", ["lr_drop_transformer_lm", "lr_drop_transformer_lm_gpt"])
+@pytest.mark.parametrize("name", ["", "_gpt", "_wiki103"])
 def test_from_yaml(name: str) -> None:
     """A name of the model or of an architecture; samples may be as long as the task's."""
-    sizes = {"decoder_layers": 1, **{k: v for k, v in SIZES.items() if k != "decoder_layers"}}
+    name = f"lr_drop_transformer_lm{name}"
+    sizes: dict[str, Any] = {**SIZES, "decoder_layers": 1}
+    if name.endswith("_wiki103"):
+        sizes |= dict(adaptive_softmax_cutoff="10,20", adaptive_input_cutoff="10,20")
     model, config = built_from({"_name": name, "dropout": 0.25, **sizes})
     assert len(model.decoder.layers) == 1 and model.decoder.dropout_module.p == 0.25
     assert model.max_positions() == 3000
     again, _ = built_from(OmegaConf.to_container(config.model))  # as a checkpoint has them
     assert again.max_positions() == 3000
     flags = ["no-data", "--task=language_modeling", f"--arch={name}", "--tokens-per-sample=3000"]
-    flags += ["--dropout=0.25", "--decoder-layers=1"]
-    flags += [f"--{k.replace('_', '-')}={v}" for k, v in SIZES.items() if k != "decoder_layers"]
+    flags += ["--dropout=0.25", *(f"--{k.replace('_', '-')}={v}" for k, v in sizes.items())]
     args = options.parse_args_and_arch(options.get_training_parser(), flags)
     torch.manual_seed(1)
     expected = models.build_model(convert_namespace_to_omegaconf(args).model, make_language_task())
