@@ -48,7 +48,7 @@ def read_tests(fields: Fields, folder: Path) -> tuple[str, ...]:
     """The names of the test sets in a folder.  StudyError where prepare.sh could not take them."""
     tests = fields.content.get("test")
     if not isinstance(tests, list) or not tests or not all(isinstance(t, str) for t in tests):
-        raise StudyError(f"{fields.where}: test must be a list of prefixes, not {tests!r}")
+        raise StudyError(f"{fields.where}: test must be a list of names, not {tests!r}")
     if "," in "".join((str(folder), *tests)):
         raise StudyError(f"{fields.where}: a comma in {folder} or in {tests}: prepare.sh "
                          "takes it for the end of a test set")  # fmt: skip
