@@ -26,7 +26,6 @@ from tests.warm import KILLED
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "examples" / "language_model" / "study"
-RUNNER = ROOT / "examples" / "study"
 FLAGS = (
     "--num-workers 0 --decoder-layers 2 --decoder-embed-dim 32 --decoder-input-dim 32 "
     "--decoder-output-dim 32 --decoder-ffn-embed-dim 64 --decoder-attention-heads 4 "
@@ -216,7 +215,7 @@ def test_a_killed_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Nothing is lost, and the cell equals a training that was never interrupted, bit for bit."""
     folder, output = tmp_path / "text", tmp_path / "out"
     write_texts(folder, monkeypatch)
-    command = [str(RUNNER / "run.sh"), str(write_study(folder)), "--output", str(output),
+    command = [str(STUDY / "run.sh"), str(write_study(folder)), "--output", str(output),
                "--workers", "2", "--device", "cpu"]  # fmt: skip
     kill_when("train toy/LR-Drop-seed1: starts", command, env={**toy.ENVIRONMENT, **KILLED})
     done = subprocess.run(command, env=toy.ENVIRONMENT, capture_output=True, text=True, check=False)
