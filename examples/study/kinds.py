@@ -18,7 +18,7 @@ from examples.study.studies import Cell, Study
 from examples.study.study_fields import Fields, StudyError
 
 DEFAULT = "translation"
-NAMES = (DEFAULT, "sentences")
+NAMES = (DEFAULT, "sentences", "language")
 
 Rows = Sequence[Row]
 AnyCell = TypeVar("AnyCell", bound=Cell)

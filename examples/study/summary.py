@@ -30,6 +30,15 @@ def pairs(rows: Sequence[Row], baseline: Sequence[Row]) -> list[tuple[Row, Row]]
     return [(row, other) for row in rows if (other := theirs.get((row["data"], row["seed"])))]
 
 
+def baselines(methods: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """What the others are compared with: each plain method, and the first R-Drop."""
+    plain, rdrop = (
+        {m: rows for m, rows in methods.items() if rows[0]["family"] == family}
+        for family in ("plain", "rdrop")
+    )
+    return plain | dict(list(rdrop.items())[:1])
+
+
 def mean_difference(found: Sequence[float]) -> str:
     """The mean of paired differences, and the p of a t-test; empty without any."""
     if not found:

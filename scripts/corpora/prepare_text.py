@@ -30,8 +30,15 @@ def find_text(prefix: str, lang: str) -> Path:
 
     Raises TextError when neither exists, when both do, or when it is not a regular file.
     """
-    plain = Path(f"{prefix}.{lang}")
-    gzipped = Path(f"{prefix}.{lang}.gz")
+    return find_file(Path(f"{prefix}.{lang}"), _neighbours(Path(prefix)))
+
+
+def find_file(plain: Path, hint: str = "") -> Path:
+    """The file of that name, or of that with ``.gz``.
+
+    Raises TextError as :func:`find_text`; where neither exists it ends with the hint.
+    """
+    gzipped = Path(f"{plain}.gz")
     if plain.exists() and gzipped.exists():
         raise TextError(f"both {plain} and {gzipped} exist: move away the one not meant")
     for path in (plain, gzipped):
@@ -39,7 +46,7 @@ def find_text(prefix: str, lang: str) -> Path:
             return path
         if path.exists():
             raise TextError(f"{path} is not a regular file")
-    raise TextError(f"neither {plain} nor {gzipped} exists{_neighbours(Path(prefix))}")
+    raise TextError(f"neither {plain} nor {gzipped} exists{hint}")
 
 
 def _neighbours(prefix: Path) -> str:

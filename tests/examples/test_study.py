@@ -18,7 +18,8 @@ import torch
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
 from examples.study import curves, jobs, merged_tables, read_study, study_fields
-from examples.study.translation import plan, select_pairs, trainings
+from examples.study.presets import trainings
+from examples.study.translation import plan, select_pairs
 from examples.study.translation import report as study_report
 from scripts.corpora import prepare_text as text_errors
 from tests import toy_run as toy

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from examples.study.merged_tables import Row
 from examples.study.sentences.rows import LOSS
-from examples.study.summary import by_method, mean_difference, pairs, spread, table
+from examples.study.summary import baselines, by_method, mean_difference, pairs, spread, table
 
 
 def metric(row: Row) -> str:
@@ -36,17 +36,9 @@ def report(
     return "\n\n".join([*parts, _notes(complete)]) + "\n"
 
 
-def baselines(methods: dict[str, list[Row]]) -> dict[str, list[Row]]:
-    """What the others are compared with: the pretrained plain methods, and the first R-Drop."""
-    plain, rdrop = (
-        {m: rows for m, rows in methods.items() if _is(rows[0], family)}
-        for family in ("plain", "rdrop")
-    )
-    return plain | dict(list(rdrop.items())[:1])
-
-
-def _is(row: Row, family: str) -> bool:
-    return row["family"] == family and "from scratch" not in row["variant"]
+def pretrained(methods: dict[str, list[Row]]) -> dict[str, list[Row]]:
+    """Those methods that go on from the pretrained encoder, with which the others are compared."""
+    return {m: rows for m, rows in methods.items() if "from scratch" not in rows[0]["variant"]}
 
 
 def methods_table(rows: Sequence[Row], order: Sequence[str]) -> str:
@@ -58,7 +50,7 @@ def methods_table(rows: Sequence[Row], order: Sequence[str]) -> str:
         line["valid loss"] = spread([float(row[f"best {LOSS}"]) for row in cells], 3)
         for subset in ("valid", "test"):
             line[f"{subset} {metric(rows[0])}"] = spread([score(row, subset) for row in cells])
-        for name, baseline in baselines(methods).items():
+        for name, baseline in baselines(pretrained(methods)).items():
             line[f"− {name}"] = mean_difference(gains(cells, baseline))
         line["updates"] = cells[0]["updates"]
         line["seconds"] = spread([float(row["seconds"]) for row in cells], 0)
@@ -82,7 +74,7 @@ def together_table(rows: Sequence[Row], order: Sequence[str]) -> str:
         line = {"method": method, "trainings": str(len(cells))}
         for subset in ("valid", "test"):
             line[f"mean {subset}"] = f"{statistics.fmean(score(row, subset) for row in cells):.2f}"
-        for name, baseline in baselines(methods).items():
+        for name, baseline in baselines(pretrained(methods)).items():
             line[f"− {name}"] = mean_difference(gains(cells, baseline))
             line[f"better/worse than {name}"] = _better_and_worse(cells, baseline)
         lines.append(line)

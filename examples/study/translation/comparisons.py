@@ -10,8 +10,9 @@ from pathlib import Path
 
 from examples.study.jobs import SCRIPTS
 from examples.study.merged_tables import Row
+from examples.study.presets.evaluations import Evaluation
 from examples.study.rows import key
-from examples.study.translation.evaluations import Evaluation
+from examples.study.translation.data import data_of
 
 KEY = ("data", "seed", "method", "baseline", "subset")
 # As sacreBLEU writes them: of each system BLEU's, then chrF's.
@@ -64,7 +65,7 @@ def _row(baseline: Evaluation, system: Evaluation, subset: str) -> Row:
 
 
 def _hypothesis(evaluation: Evaluation, subset: str) -> Path:
-    return evaluation.folder / f"hyp.{subset}.{evaluation.cell.data.target_lang}"
+    return evaluation.folder / f"hyp.{subset}.{data_of(evaluation).target_lang}"
 
 
 def _tokenization(evaluation: Evaluation, subset: str) -> str:
@@ -77,7 +78,7 @@ def _bootstrap(baseline: Evaluation, systems: Sequence[Evaluation], subset: str)
     """p-values of each system by scripts/compare.sh."""
     command = [
         SCRIPTS / "compare.sh", "--tokenize", _tokenization(baseline, subset),
-        "--reference", baseline.folder / f"ref.{subset}.{baseline.cell.data.target_lang}",
+        "--reference", baseline.folder / f"ref.{subset}.{data_of(baseline).target_lang}",
         _hypothesis(baseline, subset), *(_hypothesis(system, subset) for system in systems),
     ]  # fmt: skip
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from examples.study.jobs import SCRIPTS, Job
+from examples.study.jobs import SCRIPTS
+from examples.study.presets import preparations
 from examples.study.processes import Commands
+from examples.study.translation.data import Data
 from examples.study.translation.select_pairs import select_pairs
-from examples.study.translation.studies import Data
 
 
 @dataclass
-class Preparation(Job):
-    """A data directory."""
+class Preparation(preparations.Preparation):
+    """A data directory of parallel text."""
 
     data: Data = None  # type: ignore[assignment]
-
-    @property
-    def settings(self) -> str:
-        return self.data.settings
-
-    def complete(self) -> bool:
-        return (self.folder / "prepare.json").is_file()
 
     def run(self, commands: Commands) -> None:
         data, train = self.data, self.data.text / self.data.train

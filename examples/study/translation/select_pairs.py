@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
+from examples.study.chosen_lines import choose, write_lines
 from scripts.corpora.prepare_text import TextError, find_text, read_lines
-from scripts.runs.complete_files import complete
-
-SEED = 1
 
 
 def select_pairs(prefix: Path, languages: tuple[str, str], count: int, output: Path) -> None:
@@ -29,10 +26,6 @@ def select_pairs(prefix: Path, languages: tuple[str, str], count: int, output: P
         )
     if first < count:
         raise TextError(f"{prefix} has {first} pairs, and {count} are wanted: ask for fewer")
-    order = list(range(first))
-    random.Random(SEED).shuffle(order)
-    chosen = sorted(order[:count])
-    output.parent.mkdir(parents=True, exist_ok=True)
+    chosen = choose(first, count)
     for language, lines in sides.items():
-        with complete(Path(f"{output}.{language}")) as file:
-            file.writelines(f"{lines[i]}\n" for i in chosen)
+        write_lines(lines, chosen, Path(f"{output}.{language}"))

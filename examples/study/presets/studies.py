@@ -1,4 +1,4 @@
-"""What a study of translation has beside what all have."""
+"""What a study whose cells are trained with a preset has beside what all have."""
 
 from __future__ import annotations
 
@@ -11,34 +11,28 @@ from examples.study import studies
 
 @dataclass(frozen=True)
 class Data(studies.Data):
-    """Parallel text and how it is prepared. ``pairs`` of them are drawn for training, or all."""
+    """Text and how it is prepared; a kind adds the rest. The names are those of texts in it."""
 
     source: str  # folder of the text, as the study has it
     text: Path
-    source_lang: str
-    target_lang: str
     train: str
     valid: str
     test: tuple[str, ...]
-    pairs: int | None = None
-    vocab_size: int | None = None  # of sentencepiece; None: the text is in BPE already
 
     @property
     def subsets(self) -> list[str]:
-        """What is translated, in the names of prepare.sh."""
+        """What is scored, in the names of the prepare.sh."""
         return ["valid", "test", *(f"test{i}" for i in range(1, len(self.test)))]
 
     @property
     def settings(self) -> str:
         """All that decides what is prepared, in one line."""
-        names = " ".join((self.source_lang, self.target_lang, self.train, self.valid, *self.test))
-        amount = f"{self.pairs or 'all'} pairs, {self.vocab_size or 'given'} pieces"
-        return f"{self.source}: {names}; {amount}"
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Cell(studies.Cell):
-    """One training on parallel text."""
+    """One training from scratch."""
 
     data: Data
 

@@ -1,4 +1,4 @@
-"""The updates of a cell, or those that cells share; through scripts/train.sh."""
+"""The updates of a cell, or those that cells share; through a train.sh."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from examples.study import cell_jobs
-from examples.study.jobs import ROOT, SCRIPTS
+from examples.study.jobs import ROOT
+from examples.study.presets.studies import Cell, Study
 from examples.study.processes import Commands
-from examples.study.translation.studies import Cell, Study
 from scripts.runs import train_record
 
 MEASURE = ROOT / "examples" / "translation" / "records" / "measure.py"
@@ -23,6 +23,7 @@ class Training(cell_jobs.Training):
 
     cell: Cell = None  # type: ignore[assignment]
     begins_from: Training | None = None
+    scripts: Path = None  # type: ignore[assignment]  # the folder of train.sh
 
     @property
     def study(self) -> Study:
@@ -52,7 +53,7 @@ class Training(cell_jobs.Training):
             self._branch(self.begins_from.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         command: list[str | Path] = [sys.executable, MEASURE, self.folder / "memory.json"]
-        command += [SCRIPTS / "train.sh", self.data, "--save-dir", self.folder]
+        command += [self.scripts / "train.sh", self.data, "--save-dir", self.folder]
         commands.run(self, [*command, *self._arguments()], training=True)
         self.done()
 

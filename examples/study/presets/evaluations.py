@@ -1,4 +1,4 @@
-"""Translations and scores of a cell; through scripts/evaluate.sh."""
+"""The scores of a cell; through an evaluate.sh."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from examples.study import cell_jobs
-from examples.study.jobs import SCRIPTS
+from examples.study.presets.studies import Cell
+from examples.study.presets.trainings import Training
 from examples.study.processes import Commands, Failed
-from examples.study.translation.studies import Cell
-from examples.study.translation.trainings import Training
 
 
 @dataclass
 class Evaluation(cell_jobs.Evaluation):
-    """Translations and scores of a cell's chosen checkpoint."""
+    """The scores of a cell's chosen checkpoint on all of its data's subsets."""
 
     training: Training = None  # type: ignore[assignment]
 
@@ -32,10 +31,10 @@ class Evaluation(cell_jobs.Evaluation):
     def score(self, commands: Commands) -> None:
         checkpoint = self.training.checkpoint()
         if checkpoint is None:
-            raise Failed(f"{self.training.folder} has no checkpoint to translate with")
+            raise Failed(f"{self.training.folder} has no checkpoint to score")
         device = ["--", "--cpu"] if self.place.device == "cpu" else []
         for subset in self.cell.data.subsets:
             commands.run(self, [
-                SCRIPTS / "evaluate.sh", self.training.data, *checkpoint, "--subset", subset,
-                "--output", self.folder, *device,
+                self.training.scripts / "evaluate.sh", self.training.data, *checkpoint,
+                "--subset", subset, "--output", self.folder, *device,
             ])  # fmt: skip

@@ -1,0 +1,1 @@
+"""Studies of language models, through the scripts of examples/language_model."""
