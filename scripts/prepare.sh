@@ -98,23 +98,9 @@ if [[ "$pretokenized" == false ]]; then
 fi
 need_packages "${packages[@]}"
 
-# Everything is written beside the output and renamed when it is complete. The process number in the
-# name keeps two runs apart, and shows which folders were left by runs that were killed.
-output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
-partial="$output.prepare-partial.$$"
-replaced="$output.prepare-replaced"
-if [[ -e "$replaced" && ! -e "$output" ]]; then
-    note "an earlier run was stopped while it replaced $output; restoring that"
-    move_folder "$replaced" "$output"
-fi
+find_output
 check_output
-
-cleanup() {
-    rm -rf -- "$partial"
-}
-trap cleanup EXIT
-remove_leftovers "$output.prepare-partial"
-mkdir -p -- "$partial"
+open_partial
 
 arguments=("--source-lang=$source_lang" "--target-lang=$target_lang" "--train=$train" "--valid=$valid"
     "--test=$tests" "--output=$partial" "--vocab-size=${vocab_size:-8000}" "--workers=$workers")

@@ -59,22 +59,9 @@ packages=(fairseq)
 if [[ "$words" == false ]]; then packages+=(sentencepiece); fi
 need_packages "${packages[@]}"
 
-# As scripts/prepare.sh does it: written beside the output, renamed when it is complete.
-output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
-partial="$output.prepare-partial.$$"
-replaced="$output.prepare-replaced"
-if [[ -e "$replaced" && ! -e "$output" ]]; then
-    note "an earlier run was stopped while it replaced $output; restoring that"
-    move_folder "$replaced" "$output"
-fi
+find_output
 check_output
-
-cleanup() {
-    rm -rf -- "$partial"
-}
-trap cleanup EXIT
-remove_leftovers "$output.prepare-partial"
-mkdir -p -- "$partial"
+open_partial
 
 arguments=(--train "$train" --valid "$valid" --test "$tests" --output "$partial" --workers "$workers")
 if [[ "$words" == false ]]; then arguments+=(--vocab-size "${vocab_size:-8000}"); fi

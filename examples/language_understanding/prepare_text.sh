@@ -79,29 +79,16 @@ fairseq_paths --output "$output"
 find_workers
 need_packages fairseq
 
-output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
-partial="$output.prepare-partial.$$"
-replaced="$output.prepare-replaced"
+find_output
 arguments=("--train=$train" "--valid=$valid" "--name=$(basename -- "$output")" "--output=$partial"
     "--workers=$workers" "${more[@]}")
-if [[ -e "$replaced" && ! -e "$output" ]]; then
-    note "an earlier run was stopped while it replaced $output; restoring that"
-    move_folder "$replaced" "$output"
-fi
 if [[ -f "$output/prepare.json" && "$force" == false ]]; then
     "${MODULE[@]}" examples.language_understanding.own_prepare "${arguments[@]}" "--existing=$output"
     note "$output is complete; --force makes it again"
     exit 0
 fi
 check_output
-
-# Everything is written beside the output and renamed when it is complete. The process number in the name keeps
-# two runs apart, and shows which folders were left by runs that were killed.
-trap 'rm -rf -- "$partial"' EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
-remove_leftovers "$output.prepare-partial"
-mkdir -p -- "$partial"
+open_partial
 note "reading the text"
 "${MODULE[@]}" examples.language_understanding.own_prepare "${arguments[@]}"
 

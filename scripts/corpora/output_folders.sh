@@ -2,6 +2,9 @@
 # What the scripts share that prepare data: a folder that appears when it is complete. Sourced after common.sh.
 #
 #   find_workers            sets `workers`, where it is empty, to one per core, at most 8
+#   find_output             makes `output` absolute, restores it from where an earlier run was stopped while it replaced
+#                           it, and sets `partial` and `replaced`, beside it
+#   open_partial            makes the folder `partial`, which is gone when the script ends
 #   check_output            die if `output` exists, unless `force` is true and a script like this one made it
 #   move_folder FROM TO     renames a folder; dies where TO is there, rather than moving it into that
 #   replace_output FROM OLD makes the folder FROM the `output`, as check_output allows; what is there goes through OLD
@@ -15,6 +18,26 @@ find_workers() {
     fi
     workers="$(getconf _NPROCESSORS_ONLN)"
     ((workers <= 8)) || workers=8
+}
+
+# Everything is written beside the output and renamed when it is complete. The process number in the name keeps two runs
+# apart, and shows which folders were left by runs that were killed.
+find_output() {
+    output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
+    partial="$output.prepare-partial.$$"
+    replaced="$output.prepare-replaced"
+    if [[ -e "$replaced" && ! -e "$output" ]]; then
+        note "an earlier run was stopped while it replaced $output; restoring that"
+        move_folder "$replaced" "$output"
+    fi
+}
+
+open_partial() {
+    trap 'rm -rf -- "$partial"' EXIT
+    trap 'exit 143' TERM
+    trap 'exit 130' INT
+    remove_leftovers "$output.prepare-partial"
+    mkdir -p -- "$partial"
 }
 
 # shellcheck disable=SC2154  # the caller's
