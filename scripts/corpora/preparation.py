@@ -21,7 +21,8 @@ def read(data: Path, *needed: str) -> dict[str, Any]:
     try:
         prepared = read_object(path)
     except DamagedError as error:
-        raise TextError(f"{error}; prepare the data again") from error
+        what = f"{path.name} is not of prepare.sh, or damaged: prepare the data again"
+        raise TextError(f"{error}; {what}") from error
     if not all(key in prepared for key in needed):
         raise TextError(
             f"{path} is not of prepare.sh, or damaged: it must say {', '.join(sorted(needed))}; "

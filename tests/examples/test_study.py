@@ -23,6 +23,7 @@ from examples.study.translation import plan, select_pairs
 from examples.study.translation import report as study_report
 from scripts.corpora import prepare_text as text_errors
 from tests import toy_run as toy
+from tests import toy_study
 from tests.killed import kill_when
 from tests.warm import KILLED
 
@@ -38,7 +39,7 @@ FLAGS = (
 TOY = """
 data:
   toy:
-    {text: TEXT, source_lang: de, target_lang: en, train: train, valid: valid, test: [test],
+    {text: FOLDER, source_lang: de, target_lang: en, train: train, valid: valid, test: [test],
      vocab_size: 50}
 preset: multi30k
 flags: FLAGS
@@ -52,17 +53,11 @@ methods:
 
 
 def write_study(folder: Path, text: str = TOY, **changes: str) -> Path:
-    """A study in a file, some of its words changed."""
-    for old, new in {"TEXT": str(folder), **changes}.items():
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / "small.yaml"
-    path.write_text(text)
-    return path
+    return toy_study.write_study(folder, text, **changes)
 
 
 def read(folder: Path, **changes: str) -> Any:
-    return read_study.read_study(write_study(folder, **changes), ROOT)
+    return toy_study.make_study(folder, TOY, **changes)
 
 
 def test_cells_are_data_times_seeds_times_methods(tmp_path: Path) -> None:
@@ -483,7 +478,11 @@ def seeds(folder: Path, list_of_seeds: str, killed: Killed) -> list[str]:
     """The arguments of a study of these seeds, on one worker, whose data are prepared."""
     path = write_study(
         folder,
-        **{"TEXT": str(killed.folder), "start: 20": f"seeds: {list_of_seeds}", "  plain: {}\n": ""},
+        **{
+            "FOLDER": str(killed.folder),
+            "start: 20": f"seeds: {list_of_seeds}",
+            "  plain: {}\n": "",
+        },
     )
     shutil.copytree(killed.output / "data" / "toy", folder / "out" / "data" / "toy")
     return [str(path), "--output", str(folder / "out"), "--workers", "1"]

@@ -21,6 +21,7 @@ from examples.study.translation import select_pairs
 from examples.translation.demo.generate_corpus import main as generate
 from scripts.corpora.prepare_text import TextError
 from tests import toy_run as toy
+from tests import toy_study
 from tests.killed import kill_when
 from tests.warm import KILLED
 
@@ -48,17 +49,11 @@ methods:
 
 
 def write_study(folder: Path, text: str = TOY, **changes: str) -> Path:
-    """A study in a file, some of its words changed."""
-    for old, new in {"FOLDER": str(folder), **changes}.items():
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / "small.yaml"
-    path.write_text(text)
-    return path
+    return toy_study.write_study(folder, text, **changes)
 
 
 def read(folder: Path, **changes: str) -> Any:
-    return read_study.read_study(write_study(folder, **changes), ROOT)
+    return toy_study.make_study(folder, TOY, **changes)
 
 
 def test_a_study_is_read(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from examples.language_understanding.study import prepare_sets
 from examples.study import jobs, merged_tables, read_study, study_fields
 from examples.study.sentences import draw_examples, kind, plan, random_encoder, report
 from tests import toy_run as toy
+from tests import toy_study
 from tests.killed import kill_when
 from tests.toy_encoders import make_folder
 from tests.warm import KILLED
@@ -42,17 +43,11 @@ methods:
 
 
 def write_study(folder: Path, text: str = TOY, **changes: str) -> Path:
-    """A study in a file, some of its words changed."""
-    for old, new in {"FOLDER": str(folder), **changes}.items():
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / "small.yaml"
-    path.write_text(text)
-    return path
+    return toy_study.write_study(folder, text, **changes)
 
 
 def read(folder: Path, **changes: str) -> Any:
-    return read_study.read_study(write_study(folder, **changes), ROOT)
+    return toy_study.make_study(folder, TOY, **changes)
 
 
 def test_a_study_is_read(tmp_path: Path) -> None:
