@@ -19,7 +19,7 @@ from examples.study.language import plan, preparation, report
 from examples.study.presets import trainings
 from examples.study.translation import select_pairs
 from examples.translation.demo.generate_corpus import main as generate
-from scripts.corpora.prepare_text import TextError
+from scripts.corpora.prepare_text import TextError, find_file
 from tests import toy_run as toy
 from tests import toy_study
 from tests.killed import kill_when
@@ -136,6 +136,16 @@ def test_selected_lines_are_those_of_as_many_pairs(tmp_path: Path) -> None:
     assert (tmp_path / "pairs.en").read_text(encoding="utf-8").split("\n")[:-1] == chosen
     with pytest.raises(TextError, match=r"all.en.gz has 50 lines, and 51 are wanted"):
         select(51)
+
+
+def test_a_text_is_plain_or_packed_and_not_both(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match=r"neither .*a\.en nor .*a\.en\.gz exists$"):
+        find_file(tmp_path / "a.en")
+    (tmp_path / "a.en.gz").touch()
+    assert find_file(tmp_path / "a.en") == tmp_path / "a.en.gz"
+    (tmp_path / "a.en").touch()
+    with pytest.raises(TextError, match="exist: move away the one not meant"):
+        find_file(tmp_path / "a.en")
 
 
 def row(method: str, family: str, seed: int, *words: float, **more: str) -> Any:
