@@ -12,8 +12,8 @@ from fairseq.tasks.sentence_prediction import SentencePredictionTask
 from fairseq.tasks.translation import TranslationTask
 from fairseq.trainer import Trainer
 
-from benchmarks.contenders import make_config, make_trainer
 from benchmarks.shapes import Shape, dictionary, make_batches
+from benchmarks.trainers import make_config, make_trainer
 
 _CLASSES = 3
 _TRANSLATION = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,15 +9,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-from fairseq import options
-from fairseq.dataclass.configs import FairseqConfig
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.tasks.translation import TranslationTask
-from fairseq.trainer import Trainer
 
 from benchmarks.machine import bytes_in_use, peak_bytes, release
 from benchmarks.shapes import Shape, dictionary, make_batches
+from benchmarks.trainers import make_config, make_trainer
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import next_word as lr_drop
 from lrdrop_fairseq.siamese import duplicate
@@ -164,30 +159,6 @@ class TrainStep:
     def _wait(self) -> None:
         if self._cuda:
             torch.cuda.synchronize()
-
-
-def make_config(flags: list[str]) -> FairseqConfig:
-    """Of a training with these flags of fairseq-train, task and criterion among them."""
-    common = ["data-is-made-here", *"--optimizer adam --lr 1e-4 --lr-scheduler fixed".split()]
-    # In this process alone, however many GPUs it sees.
-    common += ["--log-format", "none", "--distributed-world-size", "1"]
-    return copy.deepcopy(_configuration((*common, *flags)))
-
-
-@functools.cache  # fairseq takes longer for it than for an update of a small model
-def _configuration(flags: tuple[str, ...]) -> FairseqConfig:
-    args = options.parse_args_and_arch(options.get_training_parser(), flags)
-    return convert_namespace_to_omegaconf(args)
-
-
-def make_trainer(config: FairseqConfig, task: Any, model: Any, criterion: Any) -> Trainer:
-    """fairseq's trainer, except that it leaves the peak memory and the disk alone."""
-    trainer = Trainer(config, task, model, criterion)
-    # With it, fairseq logs the free memory after each update, and resets torch's peak for that.
-    trainer.cuda_env = None
-    # When an update fails, fairseq writes the model into the current folder, as crash.pt.
-    trainer.save_checkpoint = lambda *_: None
-    return trainer
 
 
 def _twice(batch: dict[str, Any]) -> dict[str, Any]:

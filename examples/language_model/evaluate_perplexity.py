@@ -12,11 +12,11 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from examples.language_model import data as prepared_data
+from examples.language_model.protocol import Protocol, choose
 from scripts.corpora.prepare_text import TextError
 from scripts.runs.complete_files import say, write_together
 from scripts.scores.evaluate_text import EvaluationError
@@ -40,27 +40,6 @@ FLAGS = {
 }  # fmt: skip
 
 
-@dataclass
-class Protocol:
-    """How a text is cut into samples; ``window`` of their ``tokens`` are context alone."""
-
-    tokens: int
-    window: int
-    break_mode: str
-    bos: bool
-    output_words: int
-
-    def flags(self) -> list[str]:
-        """As fairseq-eval-lm takes them."""
-        return [
-            f"--tokens-per-sample={self.tokens}",
-            f"--context-window={self.window}",
-            f"--sample-break-mode={self.break_mode}",
-            f"--output-dictionary-size={self.output_words}",
-            *(["--add-bos-token"] if self.bos else []),
-        ]
-
-
 def describe(data: Path, subset: str) -> dict[str, Any]:
     """prepare.json of a data directory that has the subset; TextError otherwise."""
     prepared = prepared_data.read(data)
@@ -68,53 +47,6 @@ def describe(data: Path, subset: str) -> dict[str, Any]:
         known = ", ".join(prepared["subsets"])
         raise TextError(f"{data} has no subset '{subset}': it has {known}")
     return prepared
-
-
-def protocol(checkpoint: Path, tokens: int | None, window: int) -> Protocol:
-    """That of the model's training but for what is asked for.
-
-    Raises EvaluationError where the model is no language model, or cannot see so many tokens.
-    """
-    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-
-    from lrdrop_fairseq.compat.refusals import Refused
-
-    try:
-        config = load_checkpoint_to_cpu(str(checkpoint))["cfg"]
-        task, model = config["task"], config["model"]
-    except Refused as error:
-        raise EvaluationError(str(error)) from error
-    except Exception as error:  # of options that no version of fairseq has written
-        raise EvaluationError(f"{checkpoint} is no checkpoint of fairseq: {error!r}") from error
-    if task["_name"] != "language_modeling":
-        raise EvaluationError(
-            f"{checkpoint} was trained for {task['_name']}: only language models have a perplexity"
-        )
-    trained = int(task["tokens_per_sample"])
-    of_model = model if isinstance(model, dict) else vars(model)
-    longest = int(of_model.get("max_target_positions") or trained)
-    found = Protocol(
-        tokens or trained,
-        window,
-        task["sample_break_mode"] or "none",
-        bool(task["add_bos_token"]),
-        int(task["output_dictionary_size"]),
-    )
-    if found.tokens > longest:
-        raise EvaluationError(
-            f"--tokens-per-sample {found.tokens} is more than the {longest} that {checkpoint} takes"
-        )
-    if not window < found.tokens:
-        raise EvaluationError(
-            f"--context-window {window} leaves none of {found.tokens} tokens to be scored: give a "
-            "smaller one, or more --tokens-per-sample"
-        )
-    if window and found.break_mode != "none":
-        raise EvaluationError(
-            f"{checkpoint} was trained with --sample-break-mode {found.break_mode}: a "
-            "--context-window is of text without breaks"
-        )
-    return found
 
 
 def perplexity(
@@ -193,7 +125,7 @@ def scores(bits: float, tokens: int, unit: str, words: int) -> list[dict[str, An
 def evaluate(options: argparse.Namespace, flags: Sequence[str]) -> None:
     """Score, write scores.SUBSET.json and print the table."""
     prepared = describe(options.data, options.subset)
-    found = protocol(options.checkpoint, options.tokens_per_sample, options.context_window)
+    found = choose(options.checkpoint, options.tokens_per_sample, options.context_window)
     subset = prepared["subsets"][options.subset]
     loss, count = perplexity(options.data, options.subset, options.checkpoint, found, flags)
     if count != subset["tokens"]:

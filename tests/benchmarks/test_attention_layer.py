@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from benchmarks import attention_layer
-from benchmarks.attention_layer import Measured, Step, find_longest
+from benchmarks.attention_layer import Measured, find_longest
+from benchmarks.attention_step import Step
 from benchmarks.processes import OUT_OF_MEMORY, KeptProcess, ProcessFailed
 
 

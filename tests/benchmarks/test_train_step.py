@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import contenders, train_step
+from benchmarks import train_step, trainers
 from benchmarks.contenders import CONTENDERS, PHASES, TrainStep
 from benchmarks.shapes import SHAPES, Shape, dictionary, make_batches
 from lrdrop_fairseq import attention
@@ -150,8 +150,8 @@ def test_the_trainer_leaves_the_peak_of_a_gpus_memory_alone(
 ) -> None:
     """With an environment of CUDA, fairseq resets it after each update."""
     trainer = SimpleNamespace(cuda_env="of a GPU")
-    monkeypatch.setattr(contenders, "Trainer", lambda *_: trainer)
-    assert contenders.make_trainer(*[None] * 4).cuda_env is None
+    monkeypatch.setattr(trainers, "Trainer", lambda *_: trainer)
+    assert trainers.make_trainer(*[None] * 4).cuda_env is None
 
 
 @pytest.mark.parametrize(("flags", "expected"), [([], 7), (["--cpu"], 5)])
