@@ -27,6 +27,7 @@ import pytest
 from scripts import download
 from scripts.archives import check, transfer, unpack
 from scripts.archives import table as archives
+from tests import warm
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "scripts" / "download.py"
@@ -506,7 +507,8 @@ def test_a_killed_download_leaves_a_part_and_goes_on(
     server.hanging.add("/corpus.tgz")
     place.entry(f"{server.url}/corpus.tgz")
     command = [sys.executable, str(SCRIPT), "--into", str(place.into), "corpus"]
-    environment = {**os.environ, "LRDROP_CACHE": str(place.cache)}
+    # Of a fork, the killed process would be the one that waits for it.
+    environment = {**warm.own_process(), "LRDROP_CACHE": str(place.cache)}
     part = place.cache / "set" / "corpus.tgz.part"
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
