@@ -20,6 +20,8 @@ from lrdrop_fairseq.import_encoder.check import TOLERANCE, differences, show
 from lrdrop_fairseq.import_encoder.text import Encoder
 from tests.toy_encoders import KINDS, LANGUAGES, TEXTS, make_folder, make_model, pieces
 
+pytestmark = pytest.mark.slow
+
 ENCODERS = ("bert", "roberta", "xlm-roberta")
 
 

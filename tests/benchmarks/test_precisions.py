@@ -14,6 +14,8 @@ from benchmarks.precisions import PRECISIONS, compare, update
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import next_word as criterion
 
+pytestmark = pytest.mark.slow
+
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the flags are those of a CPU")
 
 

@@ -20,6 +20,8 @@ from benchmarks.shapes import SHAPES, Shape, dictionary, make_batches
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import next_word as lr_drop
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SMALL = replace(SHAPES["multi30k"], vocabulary=50, max_tokens=256)
 

@@ -12,6 +12,8 @@ from tests.criterions.test_precision import FP16_ON_CPU, MAPS, ON_CPU, check_for
 from tests.toy import TERMS
 from tests.toy_language import make_language_trainer, make_text_batch
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = [make_text_batch(), make_text_batch([4, 6], seed=5)]
 HALF = [
     (FP16_ON_CPU, torch.float16),

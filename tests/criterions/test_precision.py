@@ -23,6 +23,8 @@ from lrdrop_fairseq.losses import attention_blockwise, output_chunk
 from tests.test_distributed import perturb
 from tests.toy import TERMS, gradients, make_criterion, make_model, make_sample, make_trainer
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = [make_sample(), make_sample([(4, 4), (2, 6)], seed=5)]
 # gelu, as a rounding can switch a relu on. Attention dropout would differ with the form.
 FLAGS = ("--activation-fn=gelu", "--lr-drop-attention-weight=3", "--lr-drop-hidden-weight=0.7")

@@ -17,6 +17,8 @@ from omegaconf import OmegaConf
 from tests.toy import make_sample, make_task, write_public_file
 from tests.toy_sentences import HEAD, make_sentence_task, make_sentences
 
+pytestmark = pytest.mark.slow
+
 SIZES = dict(
     encoder_embed_dim=16,
     encoder_ffn_embed_dim=24,
