@@ -50,9 +50,8 @@ lint: $(DEV)
 
 # One file of tests after the other on each core, so that what the tests of a file share is made once; in the order of
 # their names, as those with few tests, which xdist would put last, are the longest.
-# Half as many workers again as there are cores, at most 8, as some tests wait.
-PYTEST = $(ENV) OMP_NUM_THREADS=1 python -m pytest --dist loadfile --no-loadscope-reorder \
-	--numprocesses "$$(( (n = ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2) > 8 ? 8 : n ))"
+PYTEST = $(ENV) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile \
+	--no-loadscope-reorder
 
 # The tests that tests/unit.py does not skip; those that it does are not worth a line each.
 check: lint
