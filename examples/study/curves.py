@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from examples.study.merged_tables import Row
 
 matplotlib.use("Agg")  # files only, so that no display is needed
+# Something that fairseq imports asks for all that there is to log.
+logging.getLogger("matplotlib").setLevel(logging.WARNING)
 
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
