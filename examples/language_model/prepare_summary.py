@@ -6,7 +6,6 @@ prepare.json, and prints them as a table.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset, best_fitting_int_dtype
 
 from lrdrop_fairseq.vocabulary import fingerprint
+from scripts.corpora.prepare_summary import aligned, complete_record
 
 
 def describe(data: Path, done: dict[str, Any]) -> None:
@@ -47,21 +47,12 @@ def table(done: dict[str, Any]) -> str:
         numbers = [f"{subset[key]:,}" for key in ("lines", "empty", "words", "tokens")]
         share = f"{subset['unknown'] / max(subset['tokens'], 1):.3%}"
         rows.append([name, subset["file"], *numbers, share])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    lines += ["", f"dictionary: {done['dictionary_size']:,} types"]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([*aligned(rows), "", f"dictionary: {done['dictionary_size']:,} types"])
 
 
 def main() -> None:
     """The command line: the data directory."""
-    data = Path(sys.argv[1])
-    record = data / "prepare.json"
-    done = json.loads(record.read_text(encoding="utf-8"))
-    describe(data, done)
-    text = json.dumps(done, indent=2, ensure_ascii=False)
-    record.write_text(f"{text}\n", encoding="utf-8")
-    print(table(done))
+    complete_record(Path(sys.argv[1]), describe, table)
 
 
 if __name__ == "__main__":

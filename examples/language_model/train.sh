@@ -56,10 +56,6 @@ if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 need_options method preset save_dir
 fairseq_paths DATA "$data" --save-dir "$save_dir"
 refuse_flags 'save-dir|seed' 'give FLAG before --'
-own_update_freq=no
-for flag in "${extra[@]}"; do
-    if [[ "$flag" =~ ^--update-freq(=|$) ]]; then own_update_freq=yes; fi
-done
 
 find_rank
 
@@ -85,7 +81,7 @@ case "$preset" in
         )
         batch_flags=(--max-tokens 4096)
         rdrop_flags=() lrdrop_flags=()
-        devices_published=1 log_interval=50
+        published_frequency='' log_interval=50
         ;;
     gpt)
         # R-Drop's published code: github.com/dropreg/R-Drop,
@@ -98,7 +94,7 @@ case "$preset" in
         )
         batch_flags=(--max-tokens 2000 --update-freq 16 --ddp-backend legacy_ddp)
         half_precision=yes
-        devices_published=8 published_frequency=16 log_interval=100
+        published_frequency=16 log_interval=100
         ;;
     wiki103)
         # The same, script/train_lm_adaptive_wiki103_rdrop.sh; the plain training there has 286,000 updates, all else
@@ -113,7 +109,7 @@ case "$preset" in
         if [[ "$method" == plain ]]; then schedule_flags+=(--max-update 286000); else schedule_flags+=(--max-update 320000); fi
         batch_flags=(--max-tokens 3072 --update-freq 3 --ddp-backend legacy_ddp)
         half_precision=yes
-        devices_published=8 published_frequency=3 log_interval=100
+        published_frequency=3 log_interval=100
         ;;
     *) usage_error "--preset is small, gpt or wiki103, not '$preset'" ;;
 esac
@@ -143,11 +139,7 @@ keeper+=(--)
 
 log_flags=(--log-format "$(log_format)" --log-interval "$log_interval")
 if [[ "$half_precision" == yes ]]; then find_device "a model of this size"; else find_device; fi
-if ((processes > 1 || devices == 0)); then devices="$processes"; fi
-if ((devices_published > 1 && devices != devices_published)) && [[ "$own_update_freq" == no ]]; then
-    batches=$((devices_published * published_frequency))
-    note "the published batch is that of $devices_published devices, here are $devices: '-- --update-freq $(((batches + devices - 1) / devices))' makes up for it"
-fi
+if [[ -n "$published_frequency" ]]; then note_published_batch 8 "$published_frequency"; fi
 if [[ -f "$save_dir/checkpoint_last.pt" ]]; then note "resuming from $save_dir/checkpoint_last.pt"; fi
 
 # Without torchrun, fairseq itself starts one process per visible GPU.

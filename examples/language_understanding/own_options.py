@@ -15,7 +15,7 @@ from examples.language_understanding.own_files import Columns
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="own_prepare.py")
+    parser = argparse.ArgumentParser(description=__doc__)
     for name in ("train", "valid"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--test", type=Path)

@@ -17,10 +17,11 @@ from scripts.scores.evaluate_text import EvaluationError, hypotheses
 
 def describe(data: Path, subset: str) -> dict[str, Any]:
     """prepare.json of a data directory that has the subset; EvaluationError otherwise."""
-    if not (data / "prepare.json").is_file():
-        raise EvaluationError(f"{data}: no prepare.json; make the data with prepare_cnn_dm.sh")
+    path = data / "prepare.json"
+    if not path.is_file():
+        raise EvaluationError(f"{path} does not exist: make the data with prepare_cnn_dm.sh")
     try:
-        prepared = read_object(data / "prepare.json")
+        prepared = read_object(path)
     except DamagedError as error:
         raise EvaluationError(f"{error}; prepare the data again") from error
     if prepared.get("bpe") != "gpt2":

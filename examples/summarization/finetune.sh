@@ -54,10 +54,9 @@ if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 need_options bart method save_dir
 refuse_flags 'save-dir|seed' 'give FLAG before --'
 refuse_flags 'restore-file|finetune-from-model' 'FLAG cannot be given after --: use --bart FILE'
-own_arch=no own_update_freq=no
+own_arch=no
 for flag in "${extra[@]}"; do
     if [[ "$flag" =~ ^--(arch|a)(=|$) || "$flag" == -a ]]; then own_arch=yes; fi
-    if [[ "$flag" =~ ^--update-freq(=|$) ]]; then own_update_freq=yes; fi
 done
 
 find_rank
@@ -123,10 +122,7 @@ checkpoint_flags+=(--finetune-from-model "$checkpoint")
 
 log_flags=(--log-format "$(log_format)" --log-interval 50)
 find_device "BART of a public size"
-if ((processes > 1 || devices == 0)); then devices="$processes"; fi
-if ((devices != 4)) && [[ "$own_update_freq" == no ]]; then
-    note "the published batch is that of 4 devices, here are $devices: '-- --update-freq $(((64 + devices - 1) / devices))' makes up for it"
-fi
+note_published_batch 4 16
 
 if [[ -f "$save_dir/checkpoint_last.pt" ]]; then
     note "resuming from $save_dir/checkpoint_last.pt"

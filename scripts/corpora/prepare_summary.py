@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +68,41 @@ def table(done: dict[str, Any]) -> str:
         lengths = " | ".join(f"{side['tokens'] / pairs:.1f}" for side in sides)
         unknown = " | ".join(f"{side['unknown'] / max(side['tokens'], 1):.3%}" for side in sides)
         rows.append([name, subset["prefix"], f"{pairs:,}", lengths, unknown])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     train = done["train"]
-    lines += [
+    lines = [
+        *aligned(rows),
         "",
         f"train: {train['pairs_read']:,} pairs read, {train['dropped_empty']:,} dropped with an "
         f"empty side, {train['dropped_long']:,} with more than {done['max_tokens']} tokens",
         f"dictionary: {done['dictionary_size']:,} types, the same for both languages",
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
-def main() -> None:
-    """The command line."""
-    data = Path(sys.argv[1])
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows of a table as lines, two spaces between columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [[c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in rows]
+    return ["  ".join(row).rstrip() for row in cells]
+
+
+def complete_record(
+    data: Path,
+    describe: Callable[[Path, dict[str, Any]], None],
+    table: Callable[[dict[str, Any]], str],
+) -> None:
+    """Adds what ``describe`` finds in a data directory to its prepare.json; prints its table."""
     record = data / "prepare.json"
     done = json.loads(record.read_text(encoding="utf-8"))
     describe(data, done)
     text = json.dumps(done, indent=2, ensure_ascii=False)
     record.write_text(f"{text}\n", encoding="utf-8")
     print(table(done))
+
+
+def main() -> None:
+    """The command line: the data directory."""
+    complete_record(Path(sys.argv[1]), describe, table)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 #
 #   find_rank               sets `rank` and `processes`: those of torchrun, or 0 and 1
 #   find_device [WHAT]      sets `device_flags` for those processes
+#   note_published_batch DEVICES UPDATE_FREQ
+#                           how to have the batch of a training that was published with so many, on the `devices`
+#                           that there are (or as many as `processes`), unless `extra` has an --update-freq
 #   log_format              prints the format of fairseq's log that suits standard error
 #   exec_logged LOG CMD...  becomes the command, with a copy of its standard output in LOG; the first process by way
 #                           of the command in `keeper`, which keeps the record of what is trained
@@ -32,6 +35,17 @@ find_device() {
         note "no CUDA device: $processes processes on CPUs, with --distributed-backend gloo"
         device_flags=(--distributed-backend gloo)
     fi
+}
+
+# shellcheck disable=SC2154  # devices and extra are the caller's
+note_published_batch() {
+    local flag batches=$(($1 * $2))
+    for flag in "${extra[@]}"; do
+        if [[ "$flag" =~ ^--update-freq(=|$) ]]; then return; fi
+    done
+    if ((processes > 1 || devices == 0)); then devices="$processes"; fi
+    if ((devices == $1)); then return; fi
+    note "the published batch is that of $1 devices, here are $devices: '-- --update-freq $(((batches + devices - 1) / devices))' makes up for it"
 }
 
 # A progress bar for a person; plain lines where the output goes to a file or another program.
