@@ -1,0 +1,34 @@
+"""scripts/runs/training.sh: what the scripts that train say of a published batch."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+NOTE = """
+source scripts/common.sh; source scripts/runs/training.sh
+devices="$1" processes="$2" extra=("${@:3}")
+note_published_batch 4 16
+"""
+
+
+@pytest.mark.parametrize(
+    ("devices", "processes", "extra", "said"),
+    [
+        (4, 1, [], ""),
+        (1, 1, [], "of 4 devices, here are 1: '-- --update-freq 64' makes up for it"),
+        (3, 1, [], "here are 3: '-- --update-freq 22'"),
+        (0, 1, [], "here are 1: '-- --update-freq 64'"),  # no GPU
+        (8, 2, [], "here are 2: '-- --update-freq 32'"),  # two processes with a GPU each
+        (1, 1, ["--lr", "1", "--update-freq", "9"], ""),
+        (1, 1, ["--update-freq=9"], ""),
+    ],
+)
+def test_the_published_batch(devices: int, processes: int, extra: list[str], said: str) -> None:
+    command = ["bash", "-euc", NOTE, "train.sh", str(devices), str(processes), *extra]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stderr and bool(done.stderr) == bool(said)
