@@ -18,7 +18,7 @@ import pytest
 from tests.documents.commands import DocumentError, check, program, recorded
 from tests.documents.markdown import ROOT, Block, blocks, code_spans, documents
 
-NEEDS = {"a data set", "a model", "hours", "network", "several machines", "Slurm"}
+NEEDS = {"a GPU", "a data set", "a model", "hours", "network", "several machines", "Slurm"}
 # How a test names a program, where not by the file or the module itself.
 ALIASES = {
     "fairseq-train": "fairseq_cli.train",
