@@ -133,6 +133,6 @@ def check(checkpoint: str, extra_state: Any, task: Any, new_labels: bool = False
         raise VocabularyError(
             f"{checkpoint} was trained with another dictionary ({' and '.join(names)}) than that "
             f"of {data}: other words, or the same in another order, whatever their number. Use it "
-            "with data that were prepared with the dictionary of its training; scripts/prepare.sh "
+            "with data that were prepared with the dictionary of its training; prepare.sh "
             "--vocabulary-of DATA prepares new text with the vocabulary of the data in DATA"
         )

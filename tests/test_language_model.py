@@ -30,12 +30,14 @@ BANDS = (
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lines in which every word has one of two successors."""
+    """Lines in which every word has one of two successors, in documents of four."""
     folder = tmp_path_factory.mktemp("data")
     draw = random.Random(0)
     for split, count in {"train": 300, "valid": 20, "test": 20}.items():
         lines = []
-        for _ in range(count):
+        for number in range(count):
+            if number and number % 4 == 0:
+                lines.append("")
             words = [draw.randrange(20)]
             for _ in range(draw.randrange(2, 12)):
                 words.append((words[-1] * 3 + draw.randrange(2)) % 20)
@@ -163,6 +165,7 @@ def test_hydra_train_is_the_same_training(
         ("--sample-break-mode=eos",),
         ("--sample-break-mode=complete", "--add-bos-token"),
         ("--sample-break-mode=complete", "--pad-to-fixed-length"),
+        ("--sample-break-mode=complete_doc",),
         ("--sample-break-mode=none", "--add-bos-token"),
         ("--shorten-method=truncate", "--output-dictionary-size=16"),
         ("--decoder-learned-pos", "--layernorm-embedding", "--checkpoint-activations"),

@@ -11,7 +11,7 @@ source "$ROOT/scripts/corpora/output_folders.sh"
 usage() {
     cat <<'USAGE'
 Usage: examples/language_model/prepare.sh --train FILE --valid FILE --test FILE[,FILE...] --output DIR
-           [--vocab-size N | --words [--min-count N]] [--workers N] [--force]
+           [--vocab-size N | --words [--min-count N] | --vocabulary-of DATA] [--workers N] [--force]
 
 Turns text into a fairseq data directory. A FILE is UTF-8, plain or ending in .gz, a sentence or a paragraph
 on each line; an empty line stays one. The first file of --test becomes the subset test, the following
@@ -20,6 +20,9 @@ ones test1, test2, ...
   --vocab-size N   pieces of the sentencepiece model that is trained on the training text (default 8000)
   --words          no pieces: what white space separates is the vocabulary, as in WikiText
   --min-count N    with --words: a word that is rarer in the training text is unknown (default 1: none is)
+  --vocabulary-of DATA
+                   the vocabulary of a directory that this script made: for text that a model of those data
+                   is to be evaluated, or go on, on; what it does not have is unknown
   --workers N      processes (default: one per core, at most 8); the result does not depend on it
   --force          replace DIR, once the new one is complete
 
@@ -29,7 +32,7 @@ USAGE
 }
 
 (($# > 0)) || usage_error
-train='' valid='' tests='' output='' vocab_size='' words=false min_count='' workers='' force=false
+train='' valid='' tests='' output='' vocab_size='' words=false min_count='' vocabulary_of='' workers='' force=false
 while (($# > 0)); do
     case "$1" in
         --train) need_value "$@"; train="$2"; shift 2 ;;
@@ -39,6 +42,7 @@ while (($# > 0)); do
         --vocab-size) need_value "$@"; need_positive "$1" "$2"; vocab_size="$2"; shift 2 ;;
         --words) words=true; shift ;;
         --min-count) need_value "$@"; need_positive "$1" "$2"; min_count="$2"; shift 2 ;;
+        --vocabulary-of) need_value "$@"; vocabulary_of="$2"; shift 2 ;;
         --workers) need_value "$@"; need_positive "$1" "$2"; workers="$2"; shift 2 ;;
         --force) force=true; shift ;;
         -h | --help) usage; exit 0 ;;
@@ -53,10 +57,17 @@ if [[ "$words" == true && -n "$vocab_size" ]]; then
     usage_error "--vocab-size has no effect with --words, where the text gives the vocabulary"
 fi
 if [[ "$words" == false && -n "$min_count" ]]; then usage_error "--min-count goes with --words"; fi
+if [[ -n "$vocabulary_of" && ( "$words" == true || -n "$vocab_size" ) ]]; then
+    usage_error "--words and --vocab-size do not go with --vocabulary-of, whose data give the vocabulary"
+fi
 fairseq_paths --output "$output"
 find_workers
 packages=(fairseq)
-if [[ "$words" == false ]]; then packages+=(sentencepiece); fi
+if [[ -n "$vocabulary_of" ]]; then
+    if [[ -e "$vocabulary_of/sentencepiece.model" ]]; then packages+=(sentencepiece); fi
+elif [[ "$words" == false ]]; then
+    packages+=(sentencepiece)
+fi
 need_packages "${packages[@]}"
 
 find_output
@@ -64,7 +75,13 @@ check_output
 open_partial
 
 arguments=(--train "$train" --valid "$valid" --test "$tests" --output "$partial" --workers "$workers")
-if [[ "$words" == false ]]; then arguments+=(--vocab-size "${vocab_size:-8000}"); fi
+dictionary=(--thresholdsrc "${min_count:-1}")
+if [[ -n "$vocabulary_of" ]]; then
+    arguments+=(--vocabulary-of "$vocabulary_of")
+    dictionary=(--srcdict text/dict.txt)
+elif [[ "$words" == false ]]; then
+    arguments+=(--vocab-size "${vocab_size:-8000}")
+fi
 "${MODULE[@]}" examples.language_model.prepare_text "${arguments[@]}"
 
 prefixes=''
@@ -74,7 +91,7 @@ for index in "${!files[@]}"; do
 done
 note "binarizing with fairseq-preprocess ($workers workers)"
 preprocess_in "$partial" --only-source --trainpref text/train --validpref text/valid --testpref "$prefixes" \
-    --thresholdsrc "${min_count:-1}" --destdir .
+    "${dictionary[@]}" --destdir .
 rm -r -- "$partial/preprocess.out" "$partial/text"
 "${MODULE[@]}" examples.language_model.prepare_summary "$partial"
 

@@ -4,6 +4,7 @@ Writes into the folder given by ``--output``:
 
     text/{train,valid,test,test1,...}  the lines as tokens
     sentencepiece.model                the subword model, with ``--vocab-size``
+    text/dict.txt                      the dictionary, with ``--vocabulary-of``
     prepare.json                       what was done
 """
 
@@ -15,7 +16,9 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+from examples.language_model import prepare_vocabulary
 from scripts.corpora import prepare_subwords
 from scripts.corpora.prepare_subwords import Segmenter
 from scripts.corpora.prepare_text import TextError, check_tokens, normalize_space, read_lines
@@ -67,29 +70,35 @@ def write_tokens(path: Path, words: bool, output: Path, segment: Segmenter) -> d
     return counts
 
 
+def vocabulary(args: argparse.Namespace, train: Path) -> tuple[dict[str, Any], Segmenter]:
+    """What prepare.json says of the vocabulary, and what cuts lines into tokens of it."""
+    if args.vocabulary_of is not None:
+        return prepare_vocabulary.take_over(args.vocabulary_of, args.output, args.workers)
+    if args.vocab_size is None:
+        described = {"unit": "word", "vocab_size": None, "sentencepiece": None}
+        return described, prepare_subwords.words
+    note(f"training a sentencepiece model on {train}")
+    for _ in checked(train, words=False):  # so that the text is at fault, not the model
+        pass
+    model = args.output / "sentencepiece.model"
+    trained = prepare_subwords.train([train], args.vocab_size, model)
+    return {"unit": "piece", **trained}, prepare_subwords.segmenter(model, args.workers)
+
+
 def prepare(args: argparse.Namespace) -> dict[str, object]:
     """Run all steps; returns what prepare.json holds."""
-    words = args.vocab_size is None
     texts = {"train": args.train, "valid": args.valid}
     texts |= {f"test{index or ''}": name for index, name in enumerate(args.test.split(","))}
     paths = {subset: find(name) for subset, name in texts.items()}
     (args.output / "text").mkdir()
-    segment: Segmenter = prepare_subwords.words
-    subwords: dict[str, object] = {"vocab_size": None, "sentencepiece": None}
-    if not words:
-        note(f"training a sentencepiece model on {paths['train']}")
-        for _ in checked(paths["train"], words):  # so that the text is at fault, not the model
-            pass
-        model = args.output / "sentencepiece.model"
-        subwords = prepare_subwords.train([paths["train"]], args.vocab_size, model)
-        segment = prepare_subwords.segmenter(model, args.workers)
+    described, segment = vocabulary(args, paths["train"])
+    words = described["unit"] == "word"
     subsets: dict[str, dict[str, object]] = {}
     for subset, path in paths.items():
         note(f"writing tokens of {subset}: {path}")
         counts = write_tokens(path, words, args.output / "text" / subset, segment)
         subsets[subset] = {"file": path.name, **counts}
-    return {"kind": "language_model", "unit": "word" if words else "piece", **subwords,
-            "subsets": subsets}  # fmt: skip
+    return {"kind": "language_model", **described, "subsets": subsets}
 
 
 def main() -> int:
@@ -99,6 +108,7 @@ def main() -> int:
         parser.add_argument(option, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--vocab-size", type=int)
+    parser.add_argument("--vocabulary-of", type=Path)
     parser.add_argument("--workers", type=int, required=True)
     args = parser.parse_args()
     try:

@@ -30,27 +30,35 @@ def read(data: Path) -> dict[str, Any]:
 
 def dictionary(data: Path, record: dict[str, Any]) -> Path:
     """The joint dictionary of the data. TextError where there is none, or it has changed since."""
+    paths = [data / f"dict.{record[side]}.txt" for side in ("source_lang", "target_lang")]
+    first, second = (checked_symbols(data, path) for path in paths)
+    if first != second:
+        raise TextError(f"{paths[0]} and {paths[1]} differ: one joint dictionary is needed")
+    return paths[0]
+
+
+def checked_symbols(data: Path, path: Path) -> list[str]:
+    """The symbols of a dictionary of ``data``, in order.
+
+    Raises:
+        TextError: it does not exist, is damaged, or is not the one that prepare.json speaks of.
+    """
     from fairseq.data import Dictionary
 
-    from lrdrop_fairseq.vocabulary import VocabularyError, check_preparation, fingerprint
+    from lrdrop_fairseq.vocabulary import VocabularyError, check_preparation
 
-    paths = [data / f"dict.{record[side]}.txt" for side in ("source_lang", "target_lang")]
-    for path in paths:
-        if not path.is_file():
-            raise TextError(
-                f"--vocabulary-of {data}: {path} does not exist; prepare that data again"
-            )
+    if not path.is_file():
+        raise TextError(f"--vocabulary-of {data}: {path} does not exist; prepare that data again")
     try:
-        loaded = [Dictionary.load(str(path)) for path in paths]
+        loaded = Dictionary.load(str(path))
     except Exception as error:  # fairseq raises some kinds, one of them Exception itself
         raise TextError(f"--vocabulary-of {data}: a dictionary is damaged: {error}") from error
-    if len({fingerprint(words.symbols) for words in loaded}) > 1:
-        raise TextError(f"{paths[0]} and {paths[1]} differ: one joint dictionary is needed")
     try:
-        check_preparation(str(paths[0]), loaded[0])
+        check_preparation(str(path), loaded)
     except VocabularyError as error:
         raise TextError(str(error)) from error
-    return paths[0]
+    symbols: list[str] = loaded.symbols
+    return symbols
 
 
 def take_over(

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -175,6 +176,48 @@ def test_gzipped_text_several_tests_and_a_repeat(folders: Folders, tmp_path: Pat
     done("prepare.sh", *flags, "--output", output, "--vocab-size", 200, "--force")
     assert record(output / "prepare.json")["dictionary_size"] < before["dictionary_size"]
     assert not [path for path in tmp_path.iterdir() if "prepare-" in path.name]
+
+
+def test_the_vocabulary_of_other_data(folders: Folders, tmp_path: Path) -> None:
+    """A model of those data has the same probability for the same text among new data."""
+    texts = {"train": folders.texts / "valid.en", "valid": folders.texts / "test.en"}
+    texts["test"] = tmp_path / "new.en"
+    texts["test"].write_text((folders.texts / "test.en").read_text() + "Ω\n")
+    for name in ("pieces", "words"):
+        data, new = getattr(folders, name), tmp_path / name
+        prepare(texts, new, "--vocabulary-of", data)
+        assert (new / "dict.txt").read_bytes() == (data / "dict.txt").read_bytes()
+        assert tokens(new, "train") == tokens(data, "valid")
+        assert tokens(new, "test")[:-1] == tokens(data, "test")
+        before, after = (record(folder / "prepare.json") for folder in (data, new))
+        assert after["vocabulary_of"] == name and after["unit"] == before["unit"]
+        unknown = [prepared["subsets"]["test"]["unknown"] for prepared in (before, after)]
+        assert unknown[1] == unknown[0] + 1
+    checkpoint = folders.trained / "checkpoint_last.pt"
+    scored = [("test", folders.pieces), ("valid", tmp_path / "pieces")]
+    for subset, data in scored:
+        done("evaluate.sh", data, "--checkpoint", checkpoint, "--subset", subset,
+             "--output", tmp_path / "scores")  # fmt: skip
+    found = [record(tmp_path / "scores" / f"scores.{subset}.json") for subset, _ in scored]
+    assert found[0]["scores"] == found[1]["scores"]
+
+
+def test_a_vocabulary_that_is_none_is_refused(folders: Folders, tmp_path: Path) -> None:
+    texts = texts_of(folders.texts)
+    flags = [part for name, path in texts.items() for part in (f"--{name}", path)]
+    flags += ["--output", tmp_path / "new", "--vocabulary-of"]
+    assert "make the data directory with" in error("prepare.sh", *flags, tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(folders.pieces, copy)
+    (copy / "sentencepiece.model").unlink()
+    assert "sentencepiece.model does not exist" in error("prepare.sh", *flags, copy)
+    with (copy / "dict.txt").open("a") as file:
+        file.write("more 1\n")
+    assert "is not the dictionary that" in error("prepare.sh", *flags, copy)
+    assert not (tmp_path / "new").exists()
+    assert "do not go with --vocabulary-of" in error(
+        "prepare.sh", *flags, copy, "--words", status=2
+    )
 
 
 def test_bad_text_is_refused(folders: Folders, tmp_path: Path) -> None:
