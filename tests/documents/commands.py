@@ -45,7 +45,8 @@ def recorded(text: str, folder: Path) -> list[list[str]]:
     scripts = set(re.findall(r"(?:[\w.-]+/)+[\w-]+\.(?:sh|py)\b", text))
     stand_ins = (f'function {name} {{ record {name} "$@"; }}\n' for name in sorted(scripts))
     # What blocks read from and write to, by the side of their commands.
-    (folder / "data" / "multi30k-2000").mkdir(parents=True)
+    for name in ("multi30k-2000", "sentence-text"):
+        (folder / "data" / name).mkdir(parents=True)
     (folder / "new.txt").touch()
     record = folder / "record"
     done = subprocess.run(
