@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.language_model import data as prepared_data
-from examples.language_model.protocol import Protocol, choose
+from examples.language_model.protocol import Protocol, choose, refuse_long_lines
 from scripts.corpora.prepare_text import TextError
 from scripts.runs.complete_files import say, write_together
 from scripts.scores.evaluate_text import EvaluationError
@@ -126,12 +126,13 @@ def evaluate(options: argparse.Namespace, flags: Sequence[str]) -> None:
     """Score, write scores.SUBSET.json and print the table."""
     prepared = describe(options.data, options.subset)
     found = choose(options.checkpoint, options.tokens_per_sample, options.context_window)
+    refuse_long_lines(options.data, options.subset, found)
     subset = prepared["subsets"][options.subset]
     loss, count = perplexity(options.data, options.subset, options.checkpoint, found, flags)
     if count != subset["tokens"]:
         raise EvaluationError(
-            f"{count:,} of the {subset['tokens']:,} tokens of {options.subset} were scored: lines "
-            "that are longer than the model takes are left out by fairseq-eval-lm"
+            f"{count:,} of the {subset['tokens']:,} tokens of {options.subset} were scored: "
+            "fairseq-eval-lm left some out, and said so above"
         )
     from lrdrop_fairseq.checkpoints.average import parts
 

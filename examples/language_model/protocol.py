@@ -17,6 +17,7 @@ class Protocol:
     break_mode: str
     bos: bool
     output_words: int
+    positions: int  # as many tokens as the model takes
 
     def flags(self) -> list[str]:
         """As fairseq-eval-lm takes them."""
@@ -58,6 +59,7 @@ def choose(checkpoint: Path, tokens: int | None, window: int) -> Protocol:
         task["sample_break_mode"] or "none",
         bool(task["add_bos_token"]),
         int(task["output_dictionary_size"]),
+        longest,
     )
     if found.tokens > longest:
         raise EvaluationError(
@@ -74,3 +76,26 @@ def choose(checkpoint: Path, tokens: int | None, window: int) -> Protocol:
             "--context-window is of text without breaks"
         )
     return found
+
+
+def refuse_long_lines(data: Path, subset: str, found: Protocol) -> None:
+    """EvaluationError for lines that fairseq-eval-lm would leave out of the perplexity.
+
+    Where lines are not broken, one that has more tokens than the model takes is a sample that it
+    skips, and says so in a log that nobody reads.
+    """
+    if found.break_mode == "none":
+        return
+    from fairseq.data import Dictionary, data_utils
+
+    dictionary = Dictionary.load(str(data / "dict.txt"))
+    lines = data_utils.load_indexed_dataset(str(data / subset), dictionary)
+    lengths = {i + 1: int(size) for i, size in enumerate(lines.sizes) if size > found.positions}
+    if lengths:
+        few = ", ".join(f"{line} ({size} tokens)" for line, size in list(lengths.items())[:3])
+        raise EvaluationError(
+            f"{len(lengths):,} of the {len(lines):,} lines of {subset} are longer than the "
+            f"{found.positions} tokens that the model takes, the first of them {few}: shorten or "
+            "split them in the text, and prepare that with --vocabulary-of; or train with "
+            "--sample-break-mode none, which cuts the text wherever a sample ends"
+        )

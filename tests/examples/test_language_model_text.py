@@ -412,7 +412,11 @@ def test_lines_that_are_too_long_are_not_left_out(folders: Folders, tmp_path: Pa
     short = ["--sample-break-mode", "eos", "--tokens-per-sample", 16]
     train(folders.pieces, tmp_path, "--", *TINY, *short)
     line = error("evaluate.sh", folders.pieces, "--checkpoint", tmp_path / "checkpoint_last.pt")
-    assert "tokens of test were scored: lines that are longer than the model takes" in line
+    lines = MMapIndexedDataset(str(folders.pieces / "test"))  # its sizes live as long as it
+    lengths = enumerate(lines.sizes.tolist(), start=1)
+    long = [f"{number} ({size} tokens)" for number, size in lengths if size > 16]
+    assert f"error: {len(long)} of the 53 lines of test are longer than the 16 tokens" in line
+    assert f"the first of them {', '.join(long[:3])}: shorten or split them" in line
 
 
 # --- WikiText-103 ----------------------------------------------------------------------------
