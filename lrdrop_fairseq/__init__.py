@@ -10,9 +10,12 @@ from lrdrop_fairseq.criterions import (  # noqa: E402
     cross_entropy,
     label_smoothed_cross_entropy,
     sentence_prediction,
+    term_start,
 )
 from lrdrop_fairseq.models import bart, roberta, transformer, transformer_lm  # noqa: E402
 from lrdrop_fairseq.tasks import sentence_prediction as sentence_prediction_task  # noqa: E402
+
+term_start.say_when_terms_act()
 
 __all__ = [
     "bart",

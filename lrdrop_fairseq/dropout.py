@@ -11,6 +11,8 @@ from fairseq.modules import FairseqDropout
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lrdrop_fairseq.compat.refusals import Refused
+
 
 def check_probabilities(model: nn.Module) -> None:
     """Raise ValueError if a dropout of the model is none: fairseq takes -1 and nan for 0.
@@ -19,7 +21,7 @@ def check_probabilities(model: nn.Module) -> None:
     """
     for name, module in model.named_modules():
         if isinstance(module, (FairseqDropout, nn.Dropout)) and not 0 <= module.p < 1:
-            raise ValueError(
+            raise Refused(
                 f"{name or 'the model'} has a dropout of {module.p}: it must be at least 0 and "
                 "less than 1. See --dropout, --attention-dropout, --activation-dropout and the "
                 "other dropout options of this architecture"
@@ -27,7 +29,7 @@ def check_probabilities(model: nn.Module) -> None:
         for stack in ("encoder", "decoder"):
             layerdrop = getattr(module, f"{stack}_layerdrop", 0.0)
             if isinstance(layerdrop, float) and not 0 <= layerdrop <= 1:
-                raise ValueError(f"--{stack}-layerdrop is {layerdrop}: it must be from 0 to 1")
+                raise Refused(f"--{stack}-layerdrop is {layerdrop}: it must be from 0 to 1")
 
 
 class LeanDropout(FairseqDropout):

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrdrop_fairseq.compat.refusals import Refused
+
 
 def duplicate(sample: dict[str, Any], in_turn: bool = False) -> dict[str, Any]:
     """Return a new sample whose model input holds the batch twice along the batch axis.
@@ -32,13 +34,13 @@ def duplicate(sample: dict[str, Any], in_turn: bool = False) -> dict[str, Any]:
     for name, value in sample["net_input"].items():
         if isinstance(value, Tensor):
             if value.dim() == 0 or value.size(0) != batch_size:
-                raise ValueError(
+                raise Refused(
                     f"LR-Drop cannot duplicate net_input[{name!r}] of shape {tuple(value.shape)}: "
                     f"its first axis must be the batch ({batch_size} sentences)"
                 )
             value = value.repeat_interleave(2, 0) if in_turn else torch.cat([value, value], dim=0)
         elif isinstance(value, (list, tuple, dict)):
-            raise ValueError(
+            raise Refused(
                 f"LR-Drop cannot duplicate net_input[{name!r}]: a {type(value).__name__}, not a "
                 "tensor with the batch in front"
             )

@@ -10,6 +10,7 @@ from typing import Any
 
 from fairseq.data import indexed_dataset
 from fairseq.tasks import FairseqTask
+from fairseq.tasks.language_modeling import LanguageModelingTask
 
 from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.compat.replace import REPAIRED, replace
@@ -108,8 +109,8 @@ def check_whole(path: str) -> None:
 def say_what_is_too_long() -> None:
     """Let a sentence that is longer than the model takes be called by its line.
 
-    fairseq advises to skip it, with a flag that leaves it without a translation, so that a test
-    set cannot be scored.
+    fairseq names a sample of nothing, and advises alone to skip it, which leaves it without a
+    translation, so that a test set cannot be scored.
 
     Ends with: a fairseq that says what else can be done (none so far).
     """
@@ -132,10 +133,26 @@ def say_what_is_too_long() -> None:
                 raise
             index, size, limit = said.groups()
             size = re.sub(r"np\.\w+\((\d+)\)", r"\1", size)  # as NumPy 2 shows its numbers
+            subset = next((name for name, held in self.datasets.items() if held is dataset), None)
             raise Refused(
-                f"line {int(index) + 1} of the data has {size} tokens, more than the {limit} that "
-                "the model takes. Cut a long source with --truncate-source (after -- of a script); "
-                "or shorten the line in the text, both sides of it, and prepare that again"
+                f"{'sample' if isinstance(self, LanguageModelingTask) else 'line'} "
+                f"{int(index) + 1} of {subset or 'the data'} has {size} tokens, more than the "
+                f"{limit} that the model takes. Shorten the line in the text, on both sides where "
+                f"there are two, and prepare that again{_cut_by(self, size, limit)}; or let a "
+                "training leave it out of the validation, with "
+                "--skip-invalid-size-inputs-valid-test"
             ) from error
 
     replace(FairseqTask, filter_indices_by_size)
+
+
+def _cut_by(task: Any, size: str, limit: str) -> str:
+    """The flag of this task that cuts what is too long, as a part of a sentence."""
+    options: Any = getattr(task, "cfg", None) or getattr(task, "args", None)
+    if hasattr(options, "truncate_source") and not options.truncate_source:
+        first = [int(re.sub(r"\D", "", numbers.split(",")[0]) or 0) for numbers in (size, limit)]
+        if first[0] > first[1]:
+            return "; or cut a long source with --truncate-source (after -- of a script)"
+    if getattr(options, "shorten_method", None) == "none":
+        return "; or cut it with --shorten-method truncate (after -- of a script)"
+    return ""

@@ -11,6 +11,7 @@ from fairseq.modules import AdaptiveInput, AdaptiveSoftmax, FairseqDropout
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.dropout import check_probabilities
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 from lrdrop_fairseq.wrappers import unwrap
@@ -26,7 +27,7 @@ def check_weights(**weights: float) -> None:
     """Raise ValueError for a weight (alpha, beta or gamma) that cannot be meant."""
     for name, weight in weights.items():
         if not (weight == 0 or SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT):
-            raise ValueError(
+            raise Refused(
                 f"--lr-drop-{name}-weight is {weight}: it must be 0, which switches the term off, "
                 f"or a number from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g}"
             )
@@ -35,31 +36,29 @@ def check_weights(**weights: float) -> None:
 def check_label_smoothing(probability: float) -> None:
     """Raise ValueError unless some probability, and no more than all, is left to the true word."""
     if not 0 <= probability < 1:
-        raise ValueError(
-            f"--label-smoothing is {probability}: it must be at least 0 and less than 1"
-        )
+        raise Refused(f"--label-smoothing is {probability}: it must be at least 0 and less than 1")
 
 
 def check_task(task: Any) -> None:
     """Raise ValueError if the task has no sequences for targets: there is nothing to regularize."""
     if getattr(task, "label_dictionary", None) is not None:
-        raise ValueError(
+        raise Refused(
             f"the task {type(task).__name__} predicts labels of sentences: use --criterion "
             "lr_drop_sentence_prediction"
         )
     if getattr(task, "target_dictionary", None) is None:
-        raise ValueError(
+        raise Refused(
             f"the task {type(task).__name__} has no targets: LR-Drop needs a task such as "
             "translation or language_modeling, in which words are predicted from those before them"
         )
     targets = getattr(task, "targets", None) or ["future"]  # of a language model
     if targets != ["future"]:
-        raise ValueError(
+        raise Refused(
             f"the task {type(task).__name__} predicts more than the next word ({', '.join(targets)}"
             "): LR-Drop trains language models without --self-target and --past-target"
         )
     if getattr(getattr(task, "args", None), "pad_to_fixed_bsz", False):
-        raise ValueError(
+        raise Refused(
             "--pad-to-fixed-bsz fills batches with sentences that are none: leave it out to train "
             "with LR-Drop"
         )
@@ -68,7 +67,7 @@ def check_task(task: Any) -> None:
 def check_labels(task: Any) -> None:
     """Raise ValueError if the task predicts nothing about sentences."""
     if getattr(task, "label_dictionary", None) is None:
-        raise ValueError(
+        raise Refused(
             f"the task {type(task).__name__} has no labels: lr_drop_sentence_prediction needs "
             "--task sentence_prediction"
         )
@@ -90,18 +89,18 @@ def check_model(model: nn.Module, exposed: bool) -> None:
     """
     modules = list(model.modules())
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in modules):
-        raise ValueError(
+        raise Refused(
             "LR-Drop does not train with --ddp-backend fully_sharded: it reads the output "
             "projection outside of the model's forward, where no worker holds all of it. Use "
             "--ddp-backend pytorch_ddp or legacy_ddp"
         )
     if exposed and not any(isinstance(module, ExposesLayerStates) for module in modules):
-        raise ValueError(
+        raise Refused(
             f"{type(unwrap(model)[-1]).__name__} exposes no layer states, which the hidden and the "
-            "attention term of LR-Drop need. Use --arch "
+            "attention term of LR-Drop need. Set --lr-drop-hidden-weight 0 "
+            "--lr-drop-attention-weight 0, which leaves the output term, or derive your model from "
+            "lrdrop_fairseq.models.exposed.ExposesLayerStates, or use --arch "
             + " or ".join(exposing_architectures())
-            + ", or derive your model from lrdrop_fairseq.models.exposed.ExposesLayerStates, or "
-            "set --lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"
         )
     if exposed:
         _check_stacks(model)
@@ -135,7 +134,7 @@ def check_decoder(model: nn.Module) -> None:
     """Raise ValueError if the model, as of :func:`check_model`, is an encoder alone."""
     inner = unwrap(model)[-1]
     if isinstance(inner, FairseqEncoderModel):
-        raise ValueError(
+        raise Refused(
             f"{type(inner).__name__} has no decoder: this criterion needs an architecture such as "
             "lr_drop_transformer, lr_drop_bart or lr_drop_transformer_lm, which predicts the next "
             "word from those before it"
@@ -150,7 +149,7 @@ def check_bands(model: nn.Module) -> None:
     """
     parallel = any(isinstance(wrapper, DistributedDataParallel) for wrapper in unwrap(model))
     if parallel and any(isinstance(m, (AdaptiveSoftmax, AdaptiveInput)) for m in model.modules()):
-        raise ValueError(
+        raise Refused(
             "a model with adaptive softmax or adaptive input does not train with --ddp-backend "
             "pytorch_ddp, which waits for the gradients of words that a batch does not have: use "
             "--ddp-backend legacy_ddp"
@@ -168,7 +167,7 @@ def _check_stacks(model: Any) -> None:
         stack = getattr(model, name, None)
         # RoBERTa's encoder is not such a stack itself: it has one, and a head.
         if not any(isinstance(m, base) for m in ([] if stack is None else stack.modules())):
-            raise ValueError(
+            raise Refused(
                 f"the {name} of this model is {type(stack).__name__} and has no part derived from "
                 f"fairseq's {base.__name__}: LR-Drop cannot see its layers. Set "
                 "--lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"

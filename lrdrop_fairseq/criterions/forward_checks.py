@@ -10,6 +10,7 @@ from typing import Any
 from fairseq.models import FairseqLanguageModel
 from torch import Tensor, nn
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.models.exposed import method_class
 from lrdrop_fairseq.wrappers import unwrap
 
@@ -23,7 +24,7 @@ def check_inputs(model: nn.Module, net_input: dict[str, Any]) -> None:
     """
     inner = unwrap(model)[-1]
     if isinstance(inner, FairseqLanguageModel) and "prev_output_tokens" in net_input:
-        raise ValueError(
+        raise Refused(
             f"{type(inner).__name__} is a language model, and this task translates: use --task "
             "language_modeling, or an architecture such as lr_drop_transformer"
         )
@@ -32,7 +33,7 @@ def check_inputs(model: nn.Module, net_input: dict[str, Any]) -> None:
     try:
         inspect.signature(owner.forward).bind(inner, **net_input)
     except TypeError as error:
-        raise ValueError(
+        raise Refused(
             f"{type(inner).__name__} cannot be trained on the batches of this task, which hold "
             f"{', '.join(net_input)}: its forward says {error}. This criterion trains models that "
             "predict the next word from the words before it: lr_drop_transformer for --task "
@@ -48,7 +49,7 @@ def order_in_words(model: nn.Module) -> Iterator[None]:
     except RuntimeError as error:
         if "sorted" not in str(error):
             raise
-        raise ValueError(
+        raise Refused(
             f"{type(unwrap(model)[-1]).__name__} needs batches sorted by length, and the hidden "
             "and the attention term of LR-Drop put the second pass below the first: use "
             "pack_padded_sequence(..., enforce_sorted=False) in it, or set "
@@ -66,7 +67,7 @@ def check_output(model: nn.Module, output: Any, decoder_input: Tensor) -> None:
     """
     shape = tuple(getattr(output, "shape", ()))
     if len(shape) != 3 or shape[:2] != decoder_input.shape:
-        raise ValueError(
+        raise Refused(
             f"{type(unwrap(model)[-1]).__name__} returns an output of shape {shape} for a decoder "
             f"input of shape {tuple(decoder_input.shape)}: LR-Drop needs logits, sentences x "
             "positions x words"

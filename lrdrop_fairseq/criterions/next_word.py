@@ -84,8 +84,7 @@ class NextWordCriterion(SiameseCriterion):
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         super().check_model(model, sample)
         forward_checks.check_inputs(model, sample["net_input"])
-        if self.exposing:
-            checks.check_decoder(model)
+        checks.check_decoder(model)
         obstacle = chunking_obstacle(model)
         if adaptive_softmax(model) is not None:
             logger.info("LR-Drop computes all probabilities twice, because of %s", obstacle)

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lrdrop_fairseq.compat.refusals import Refused
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -44,16 +46,17 @@ class Schedule:
 
 def _updates(name: str, value: float, max_update: int) -> int:
     if not (math.isfinite(value) and value >= 0) or (value > 1 and value % 1):
-        raise ValueError(
+        raise Refused(
             f"--lr-drop-{name} is {value}: it must be a number of updates, or below 1 a part of "
             "--max-update"
         )
     if value == 0 or value >= 1:
         return int(value)
     if max_update <= 0:
-        raise ValueError(
+        for_pretrained = " (0 for a pretrained model)" if name == "start" else ""
+        raise Refused(
             f"--lr-drop-{name} {value} is a part of --max-update, which is not given: give it, or "
-            f"a number of updates for --lr-drop-{name} (0 for a pretrained model)"
+            f"a number of updates for --lr-drop-{name}{for_pretrained}"
         )
     return round(value * max_update)
 

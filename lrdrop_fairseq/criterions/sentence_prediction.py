@@ -14,6 +14,7 @@ from fairseq.criterions.sentence_prediction import (
 )
 from torch import Tensor
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.criterions import checks
 from lrdrop_fairseq.criterions.schedule import Schedule
 from lrdrop_fairseq.criterions.siamese_criterion import LRDropConfig, SiameseCriterion, log_terms
@@ -63,13 +64,13 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
         super().check_model(model, sample)
         heads = getattr(model, "classification_heads", {})
         if self.classification_head_name not in heads:
-            raise ValueError(
+            raise Refused(
                 f"the model has no classification head {self.classification_head_name!r} (it has: "
                 f"{', '.join(heads) or 'none'}): train it with --task sentence_prediction and the "
                 "--classification-head-name of that task"
             )
         if not self.regression_target and getattr(self.task.cfg, "num_classes", None) == 1:
-            raise ValueError(
+            raise Refused(
                 "--num-classes 1 leaves a classification nothing to learn: add "
                 "--regression-target, or give the number of classes"
             )

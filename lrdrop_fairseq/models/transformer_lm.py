@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -19,6 +21,7 @@ from fairseq.models.transformer_lm import (
 )
 from omegaconf import OmegaConf, open_dict
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.models.exposed import ExposesLayerStates
 
 _OPTIONS = asdict(TransformerLanguageModelConfig())
@@ -61,6 +64,8 @@ def _complete(architecture: Callable[[Any], None]) -> Callable[[Any], None]:
 
     @functools.wraps(architecture)
     def complete(args: Any) -> None:
+        if OmegaConf.is_config(args):
+            _refuse_unknown(args, architecture)
         architecture(args)
         for name, default in _OPTIONS.items():
             of_another_group = isinstance(default, str) and default.startswith("${")
@@ -68,6 +73,21 @@ def _complete(architecture: Callable[[Any], None]) -> Callable[[Any], None]:
                 setattr(args, name, default)
 
     return complete
+
+
+def _refuse_unknown(args: Any, architecture: Callable[[Any], None]) -> None:
+    """Refuse what is misspelled in YAML, as fairseq does where a model's options are a dataclass.
+
+    A checkpoint of such a training has what its architecture sets, too.
+    """
+    of_architecture = Namespace()
+    architecture(of_architecture)
+    known = {"_name", "arch", *_OPTIONS, *_OF_TASK, *vars(of_architecture)}
+    for name in args:
+        if name not in known:
+            near = difflib.get_close_matches(name, _OPTIONS, n=1)
+            similar = f": is {near[0]!r} meant?" if near else ""
+            raise Refused(f"{architecture.__name__} has no option {name!r}{similar}")
 
 
 def transformer_lm(args: Any) -> None:

@@ -93,11 +93,17 @@ def test_a_sentence_that_is_too_long_is_named(tmp_path: Path) -> None:
     task.cfg.dataset_impl, task.cfg.train_subset, task.cfg.required_seq_len_multiple = None, "x", 1
     task.load_dataset("test")
     given = (np.arange(3), task.dataset("test"), (6, 6))
-    message = (
-        r"line 2 of the data has \(10, 3\) tokens, more than the \(6, 6\) .* --truncate-source"
-    )
-    with pytest.raises(Refused, match=message):
+    message = r"line 2 of test has \(10, 3\) tokens, more than the \(6, 6\) that the model takes"
+    with pytest.raises(Refused, match=f"{message}.* --truncate-source .* --skip-invalid"):
         task.filter_indices_by_size(*given)
+    task.cfg.truncate_source = True  # and still too long, or so it says
+    with pytest.raises(Refused, match=message) as refused:
+        task.filter_indices_by_size(*given)
+    assert "--truncate-source" not in str(refused.value)
+    task.cfg.truncate_source = False
+    with pytest.raises(Refused, match="line 1 of test") as refused:  # its target alone
+        task.filter_indices_by_size(np.arange(3), task.dataset("test"), (10, 2))
+    assert "--truncate-source" not in str(refused.value)
     assert list(task.filter_indices_by_size(*given, ignore_invalid_inputs=True)) == [0, 2]
     with pytest.raises(Exception, match="skip this example with --skip-invalid"):
         without(FairseqTask.filter_indices_by_size)(task, *given)

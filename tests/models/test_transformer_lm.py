@@ -13,6 +13,7 @@ from fairseq.models import ARCH_CONFIG_REGISTRY
 from fairseq.models.transformer_lm import TransformerLanguageModel
 from omegaconf import OmegaConf
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.models.transformer_lm import LRDropTransformerLanguageModel
 from tests.toy import draw_dropout_as_fairseq, gradients
 from tests.toy_language import (
@@ -112,6 +113,9 @@ def test_architectures_have_fairseqs_sizes(name: str) -> None:
     assert vars(ours).items() >= vars(theirs).items() and ours.decoder_layers >= 12
 
 
+GPT = "lr_drop_transformer_lm_gpt"
+
+
 def built_from(model: dict[str, Any]) -> Any:
     """The model that these options of a YAML file make of the task."""
     task = make_language_task()
@@ -143,3 +147,14 @@ def test_from_yaml(name: str) -> None:
     assert expected.max_positions() == 3000
     for (key, mine), other in zip(model.state_dict().items(), expected.state_dict().values()):
         assert torch.equal(mine, other), key
+
+
+def test_an_option_that_there_is_not_is_refused_from_yaml() -> None:
+    for model, name, meant in (
+        ("lr_drop_transformer_lm", "dropuot", "dropout"),
+        (GPT, "decoder_layer", "decoder_layers"),
+    ):
+        with pytest.raises(Refused, match=f"_lm.* has no option '{name}': is '{meant}' meant"):
+            built_from({"_name": model, **SIZES, name: 1})
+    with pytest.raises(Refused, match="has no option 'zzz'$"):
+        built_from({"_name": GPT, **SIZES, "zzz": 1})

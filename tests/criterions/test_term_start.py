@@ -1,0 +1,121 @@
+"""What a training says of when the terms act, and that its checkpoints know it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from lrdrop_fairseq.criterions.term_start import START
+from tests.compat.test_run_state import FLAGS, run, updates
+from tests.toy import write_data
+
+OURS = [
+    *FLAGS,
+    *"--arch lr_drop_transformer --criterion lr_drop_label_smoothed_cross_entropy".split(),
+]
+NO_TERMS = [f"--lr-drop-{name}-weight=0" for name in ("hidden", "attention", "output")]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six updates an epoch."""
+    lengths = [(1 + i % 7, 1 + i % 5) for i in range(48)]
+    folder = tmp_path_factory.mktemp("data")
+    return write_data(folder, {"train": lengths, "valid": lengths[5:9]})
+
+
+@pytest.fixture(autouse=True)
+def whole_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message", "done"),
+    [
+        ("--max-update=3", "plain training until update 2, from there on LR-Drop's terms act", 3),
+        (
+            "--max-update=300 --max-epoch=1",
+            "would act from update 201 on, but --max-epoch 1 ends this training after update 6",
+            6,
+        ),
+        (
+            "--max-update=300 --max-epoch=3 --update-freq=2,4 --lr-drop-start=7",
+            "would act from update 7 on, but --max-epoch 3 ends this training after update 7",
+            7,
+        ),
+        (
+            "--max-update=3 --lr-drop-start=60",
+            "would act from update 60 on, but --max-update 3 ends this training after update 3",
+            3,
+        ),
+        (
+            "--max-update=3 --max-epoch=1 --lr-drop-start=3",
+            "would act from update 3 on, but --max-update 3 ends this training after update 3",
+            3,
+        ),
+        (
+            "--max-update=3 --stop-time-hours=2",
+            "--stop-time-hours 2 can end this training before LR-Drop's terms act, from update 2",
+            3,
+        ),
+        (
+            "--max-update=3 --lr-scheduler=reduce_lr_on_plateau --stop-min-lr=1e-9",
+            "--stop-min-lr 1e-09 can end this training before LR-Drop's terms act, from update 2",
+            3,
+        ),
+        ("--max-update=3 --lr-drop-start=0", "", 3),
+        (f"--max-update=3 --lr-drop-start=60 {' '.join(NO_TERMS)}", "", 3),
+    ],
+)
+def test_a_training_says_when_its_terms_act(
+    data: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    flags: str,
+    message: str,
+    done: int,
+) -> None:
+    last = run(data, tmp_path, *OURS, *flags.split())
+    assert updates(last) == done
+    said = [record for record in caplog.records if "LR-Drop's terms" in record.getMessage()]
+    if not message:
+        assert not said
+        return
+    assert message in said[-1].getMessage()
+    plain = "plain training until" in message
+    assert (said[-1].levelno == logging.INFO) == plain
+    assert ("all of it is plain" in said[-1].getMessage()) == ("would act" in message)
+
+
+def test_terms_that_have_acted_are_not_switched_off_in_silence(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A higher --max-update moves a start that is a part of it."""
+
+    def said(*flags: str) -> str:
+        caplog.clear()
+        run(data, tmp_path, *OURS, *flags)
+        return " ".join(
+            r.getMessage() for r in caplog.records if "LR-Drop's terms" in r.getMessage()
+        )
+
+    said("--max-update=4", "--lr-drop-start=0.5")
+    moved = said("--max-update=7", "--lr-drop-start=0.8")
+    assert "have acted in this training since update 2, and this start, 6, switches them" in moved
+    assert "off again from here, update 4, until then" in moved
+    assert "--lr-drop-start 2 lets them go on" in moved
+    # Then they have not acted: from here on the start may be where it will.
+    assert said("--max-update=8", "--lr-drop-start=8").count("have acted") == 1
+    assert "have acted" not in said("--max-update=9", "--lr-drop-start=8")
+    # Within an epoch: the second ends after update 12.
+    assert "--max-epoch 2 ends this training after update 12" in said(
+        "--max-update=90", "--lr-drop-start=80", "--max-epoch=2"
+    )
+
+
+def test_a_checkpoint_of_plain_training_says_nothing_of_terms(data: Path, tmp_path: Path) -> None:
+    assert START not in run(data, tmp_path / "plain", *FLAGS)["extra_state"]
+    late = run(data, tmp_path / "late", *OURS, "--max-update=2", "--lr-drop-start=7")
+    assert late["extra_state"][START] == 7
