@@ -121,7 +121,9 @@ def test_what_cannot_be_measured_is_said(
 
     assert "no such checkpoint" in error(toy_run.data, tmp_path / "none.pt")
     assert "no such data directory" in error(tmp_path / "none", toy_run.checkpoint)
-    assert "subset test7" in error(toy_run.data, toy_run.checkpoint, "--subset", "test7")
+    missing = error(toy_run.data, toy_run.checkpoint, "--subset", "test7")
+    assert "on subset test7" in missing and "Dataset not found: test7" in missing
+    assert "dictionary" not in missing
     (tmp_path / "data").mkdir()
     for path in toy_run.data.iterdir():
         if path.name.startswith(("valid", "dict")):

@@ -49,9 +49,11 @@ def gap_of(checkpoint: Path, data: Path, subset: str, max_tokens: int) -> list[G
         task.load_dataset(subset)
     except Exception as error:  # whatever fairseq and torch make of files that do not fit
         reason = str(error).partition("\n\t")[2] or str(error)
+        reason = reason.splitlines()[0] if reason else type(error).__name__
+        if not isinstance(error, FileNotFoundError):
+            reason = f"was it trained on data with this dictionary? ({reason})"
         raise GapError(
-            f"{checkpoint} cannot be measured on subset {subset} of {data}: was it trained on data "
-            f"with this dictionary? ({reason.splitlines()[0] if reason else type(error).__name__})"
+            f"{checkpoint} cannot be measured on subset {subset} of {data}: {reason}"
         ) from error
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = models[0].to(device).float()
