@@ -106,12 +106,13 @@ def check(name: str, arguments: list[str]) -> None:
     elif name == "fairseq-hydra-train":
         unknown = _missing_configuration(arguments)
     else:
-        # Behind the first "--" stands what goes on to fairseq-train.
+        # Behind the first "--" stands what goes on to fairseq-train, or to fairseq-generate.
         end = arguments.index("--") if "--" in arguments else len(arguments)
         own, behind = arguments[:end], arguments[end:]
         help_text = usage(HANDS_OVER.get(name, name), *_subcommand(name, own))
         unknown = sorted(set(flags(own)) - set(re.findall(r"--[a-z][\w-]*", help_text)))
-        unknown += sorted(set(flags(behind)) - training_flags())
+        known = generation_flags() if name == "scripts/evaluate.sh" else training_flags()
+        unknown += sorted(set(flags(behind)) - known)
     if unknown:
         raise DocumentError(f"{name} knows no {', '.join(unknown)}")
 
@@ -147,6 +148,11 @@ def usage(name: str, *subcommand: str) -> str:
     if not re.match("usage: ", text, re.IGNORECASE):
         raise DocumentError(f"{name} --help prints no usage: {text.strip()[-300:]}")
     return text
+
+
+@cache
+def generation_flags() -> frozenset[str]:
+    return frozenset(options.get_generation_parser()._option_string_actions)
 
 
 @cache
