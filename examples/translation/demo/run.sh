@@ -39,8 +39,7 @@ flags=(
     --encoder-layers 2 --decoder-layers 2 --dropout 0.1
     # the schedule and the batch: many small updates, because the time is short; some fifty passes over the pairs
     --lr 0.004 --warmup-updates 150 --max-update "$updates" --max-tokens 1024
-    # ten points on the validation curve, none at the ends of the short epochs; the best checkpoint translates, the
-    # last is there to go on from
+    # ten points on the validation curve, none at the ends of the short epochs; the last checkpoint translates
     --validate-interval 1000000 --save-interval 1000000
     --validate-interval-updates "$tenth" --save-interval-updates "$tenth"
     --keep-interval-updates 1 --no-epoch-checkpoints
@@ -81,8 +80,8 @@ train() {
 translate() {
     local folder="$output/$1"
     if [[ -f "$folder/test/scores.test.json" ]]; then done_before; return; fi
-    printf '      %s: the best checkpoint by validation loss, beam 5\n' "$2"
-    if ! "$ROOT/scripts/evaluate.sh" "$output/data" --checkpoint "$folder/checkpoint_best.pt" \
+    printf '      %s: the last checkpoint, beam 5\n' "$2"
+    if ! "$ROOT/scripts/evaluate.sh" "$output/data" --checkpoint "$folder/checkpoint_last.pt" \
         --subset test --output "$folder/test" >"$folder/translate.log" 2>&1; then
         tail -n 15 -- "$folder/translate.log" >&2
         die "translating failed; all it said is in $folder/translate.log"
