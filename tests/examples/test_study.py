@@ -81,6 +81,22 @@ def test_cells_are_data_times_seeds_times_methods(tmp_path: Path) -> None:
     assert "no terms" in study.settings(study.cells[0])
 
 
+@pytest.mark.parametrize(
+    ("average", "rule"),
+    [
+        ("", "best validation loss"),
+        ("average: 1", "last checkpoint"),
+        ("average: 2", "average of 2"),
+    ],
+)
+def test_a_study_says_in_words_which_checkpoint_it_scores(
+    tmp_path: Path, average: str, rule: str
+) -> None:
+    study = read(tmp_path, **{"updates: 30": f"updates: 30\n{average}"})
+    assert study.rule == rule
+    assert study.settings(study.cells[0]).endswith(f"; {rule}")
+
+
 @pytest.mark.parametrize("path", sorted(STUDY.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_studies_of_the_project_can_be_read(path: Path) -> None:
     study = read_study.read_study(path, ROOT)

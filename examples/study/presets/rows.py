@@ -9,6 +9,7 @@ from typing import Any
 
 from examples.study.merged_tables import Row
 from examples.study.presets.evaluations import Evaluation
+from examples.study.presets.studies import checkpoint_rule
 from examples.translation.records.training_log import TrainingLog
 
 
@@ -31,7 +32,7 @@ def checkpoint_columns(
         "best validation nll": f"{log.validation[best]:.3f}",
         "best at": str(best),
         "last validation nll": f"{log.validation[last]:.3f}",
-        "checkpoint": f"average of {len(parts)}" if training.study.average else training.study.rule,
+        "checkpoint": checkpoint_rule(len(parts) if training.study.average else None),
         "checkpoint updates": str(reached),
         "checkpoint seconds": f"{log.seconds_at(reached):.0f}",
     }

@@ -37,9 +37,16 @@ class Cell(studies.Cell):
     data: Data
 
 
+def checkpoint_rule(average: int | None) -> str:
+    """Which checkpoint is scored, in words."""
+    if average is None:
+        return "best validation loss"
+    return "last checkpoint" if average == 1 else f"average of {average}"
+
+
 @dataclass(frozen=True)
 class Study(studies.Study):
-    """``average`` checkpoints are averaged; None: the best by validation loss."""
+    """``average`` checkpoints are averaged; 1: the last one; None: the best by validation loss."""
 
     cells: tuple[Cell, ...]
     preset: str
@@ -47,7 +54,7 @@ class Study(studies.Study):
 
     @property
     def rule(self) -> str:
-        return f"average of {self.average}" if self.average else "best validation loss"
+        return checkpoint_rule(self.average)
 
     def settings(self, cell: Cell) -> str:  # type: ignore[override]
         method = cell.method
