@@ -53,10 +53,10 @@ die() {
 }
 
 usage_error() {
-    if (($# > 0)); then
-        printf '%s: error: %s\n\n' "$(basename -- "$0")" "$*" >&2
-    fi
     usage >&2
+    if (($# > 0)); then
+        printf '\n%s: error: %s\n' "$(basename -- "$0")" "$*" >&2
+    fi
     exit 2
 }
 

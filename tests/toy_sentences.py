@@ -53,7 +53,7 @@ def make_sentence_criterion(
     name: str = "lr_drop_sentence_prediction", task: Any = None, **options: Any
 ) -> Any:
     task = task or make_sentence_task()
-    config = LRDropSentencePredictionConfig(max_update=0, patience=-1)
+    config = LRDropSentencePredictionConfig(max_update=0)
     config.regression_target = getattr(task, "label_dictionary", None) is task.source_dictionary
     for option, value in {**STRONG, **options}.items():
         setattr(config, option, value)

@@ -28,8 +28,14 @@ def last_checkpoints(save_dir: Path, count: int) -> list[Path]:
     epochs = _numbered(save_dir, _EPOCH_NAME)
     updates = _numbered(save_dir, _UPDATE_NAME)
     found, kind = (epochs, "epoch") if epochs else (updates, "update")
+    if not found:
+        raise AveragingError(
+            f"{save_dir}: neither epoch checkpoints (checkpoint3.pt) nor update checkpoints "
+            "(checkpoint_3_4000.pt): train without --no-epoch-checkpoints, or with "
+            "--save-interval-updates"
+        )
     if len(found) < count:
-        names = ", ".join(path.name for path in found) or "none"
+        names = ", ".join(path.name for path in found)
         raise AveragingError(
             f"{save_dir}: {count} checkpoints were asked for, but there are {len(found)} {kind} "
             f"checkpoints ({names}): ask for fewer, or train longer (--keep-last-epochs says how "

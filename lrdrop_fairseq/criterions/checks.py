@@ -113,23 +113,6 @@ def check_model(model: nn.Module, exposed: bool) -> None:
         )
 
 
-def check_patience(patience: int, start: int) -> None:
-    """Warn if early stopping, when that is on, can end a training before its terms act.
-
-    Args:
-        patience: validations without improvement that end a training; not positive for no end.
-        start: updates before the terms act.
-    """
-    if patience > 0 and start > 0:
-        logger.warning(
-            "--patience %d can end this training before LR-Drop's terms act, from update %d on: "
-            "plain training stands still just where they begin to help. Leave it out, or give a "
-            "larger one or --lr-drop-start 0",
-            patience,
-            start,
-        )
-
-
 def check_decoder(model: nn.Module) -> None:
     """Raise ValueError if the model, as of :func:`check_model`, is an encoder alone."""
     inner = unwrap(model)[-1]

@@ -59,11 +59,10 @@ class LRDropCrossEntropyCriterion(NextWordCriterion, PlainCrossEntropy):
         lr_drop_start: float = 0.67,
         lr_drop_ramp: float = 0,
         max_update: int = 0,
-        patience: int = -1,
     ) -> None:
         super().__init__(task, sentence_avg)
         weights = (lr_drop_hidden_weight, lr_drop_attention_weight, lr_drop_output_weight)
-        self.set_up(task, weights, (lr_drop_start, lr_drop_ramp, max_update), patience)
+        self.set_up(task, weights, (lr_drop_start, lr_drop_ramp, max_update))
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         super().check_model(model, sample)

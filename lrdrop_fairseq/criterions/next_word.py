@@ -68,17 +68,15 @@ class NextWordCriterion(SiameseCriterion):
         task: Any,
         weights: tuple[float, float, float],
         schedule: tuple[float, float, int],
-        patience: int,
     ) -> None:
         """Take the options of LR-Drop; ValueError for those that cannot be meant, or the task.
 
         Args:
             weights: alpha, beta and gamma.
             schedule: start, ramp and the updates that either may be a part of.
-            patience: of early stopping.
         """
         self.set_weights(*weights)
-        self.set_schedule(Schedule.of_options(*schedule), task, patience)
+        self.set_schedule(Schedule.of_options(*schedule), task)
         checks.check_task(task)
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:

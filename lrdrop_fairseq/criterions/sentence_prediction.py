@@ -58,7 +58,7 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
             cfg.lr_drop_hidden_weight, cfg.lr_drop_attention_weight, cfg.lr_drop_output_weight
         )
         schedule = (cfg.lr_drop_start, cfg.lr_drop_ramp, cfg.max_update)
-        self.set_schedule(Schedule.of_options(*schedule), task, cfg.patience)
+        self.set_schedule(Schedule.of_options(*schedule), task)
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         super().check_model(model, sample)

@@ -49,7 +49,6 @@ class LRDropConfig(FairseqDataclass):
         },
     )
     max_update: int = II("optimization.max_update")
-    patience: int = II("checkpoint.patience")
 
 
 class SiameseCriterion:
@@ -69,14 +68,9 @@ class SiameseCriterion:
         self.set_schedule(Schedule())
         self._model_checked = False
 
-    def set_schedule(self, schedule: Schedule, task: Any = None, patience: int = -1) -> None:
-        """When the terms act; the task tells the number of updates, if that is of account.
-
-        Args:
-            patience: of early stopping, which can come before the terms; not positive for none.
-        """
+    def set_schedule(self, schedule: Schedule, task: Any = None) -> None:
+        """When the terms act; the task tells the number of updates, if that is of account."""
         self.schedule = schedule
-        self._patience = patience
         self._counter = None if schedule.constant else UpdateCounter(task)
 
     @property
@@ -111,7 +105,6 @@ class SiameseCriterion:
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         """Raise ValueError for a model that cannot be trained so; called before the first step."""
         checks.check_model(model, exposed=self.exposing)
-        checks.check_patience(self._patience, self.schedule.start)
 
     def single_forward(
         self, model: Any, sample: dict[str, Any]

@@ -83,7 +83,8 @@ def _announce(start: int, trainer: Any, epoch_itr: Any) -> None:
     other = _other_limits(trainer.cfg)
     if other:
         logger.warning(
-            "%s can end this training before LR-Drop's terms act, from update %d on",
+            "%s can end this training before LR-Drop's terms act, from update %d on, where plain "
+            "training stands still: leave it out, or let them act at once with --lr-drop-start 0",
             " or ".join(other), start,
         )  # fmt: skip
 
@@ -111,11 +112,10 @@ def _ends(trainer: Any, epoch_itr: Any) -> dict[str, int]:
 
 
 def _other_limits(cfg: Any) -> list[str]:
-    """Limits that end a training at an update that nobody knows before.
-
-    Of ``--patience`` the criterion warns itself.
-    """
+    """Limits that end a training at an update that nobody knows before."""
     names = []
+    if cfg.checkpoint.patience > 0:
+        names.append(f"--patience {cfg.checkpoint.patience}")
     if cfg.optimization.stop_time_hours > 0:
         names.append(f"--stop-time-hours {cfg.optimization.stop_time_hours:g}")
     falls_by_itself = getattr(cfg.lr_scheduler, "_name", None) == "reduce_lr_on_plateau"

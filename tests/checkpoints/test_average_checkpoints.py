@@ -210,6 +210,12 @@ def test_last_are_the_newest_updates_where_there_are_no_epochs(tmp_path: Path) -
     assert chosen == ["checkpoint_2_900.pt", "checkpoint_2_1000.pt"]
 
 
+def test_a_run_without_either_is_told_what_makes_them(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint_last.pt").touch()
+    with pytest.raises(AveragingError, match="neither epoch .* without --no-epoch-checkpoints"):
+        last_checkpoints(tmp_path, 1)
+
+
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for epoch in (1, 2, 3):
         model = {"w": torch.full((2,), float(epoch))}

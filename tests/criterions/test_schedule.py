@@ -80,23 +80,6 @@ def test_by_default_the_terms_act_in_the_last_third() -> None:
         criterion()
 
 
-@pytest.mark.parametrize(
-    ("flags", "warned"),
-    [
-        (("--patience=3", "--lr-drop-start=2"), True),
-        (("--patience=3",), False),
-        (("--lr-drop-start=2",), False),
-    ],
-)
-def test_early_stopping_before_the_start_is_warned_of(
-    flags: tuple[str, ...], warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    trainer = make_trainer(*flags)
-    assert "--patience" not in caplog.text
-    trainer.train_step([make_sample()])
-    assert ("--patience 3 can end this training before" in caplog.text) == warned
-
-
 def test_a_part_is_of_the_trainings_own_limit() -> None:
     trainer = make_trainer("--lr-drop-start=0.5", "--lr-drop-ramp=0.25", "--max-update=8")
     assert trainer.criterion.schedule == Schedule(4, 2)

@@ -56,8 +56,8 @@ def whole_log(caplog: pytest.LogCaptureFixture) -> None:
             3,
         ),
         (
-            "--max-update=3 --stop-time-hours=2",
-            "--stop-time-hours 2 can end this training before LR-Drop's terms act, from update 2",
+            "--max-update=3 --patience=3 --stop-time-hours=2",
+            "--patience 3 or --stop-time-hours 2 can end this training before LR-Drop's terms act",
             3,
         ),
         (
@@ -65,7 +65,7 @@ def whole_log(caplog: pytest.LogCaptureFixture) -> None:
             "--stop-min-lr 1e-09 can end this training before LR-Drop's terms act, from update 2",
             3,
         ),
-        ("--max-update=3 --lr-drop-start=0", "", 3),
+        ("--max-update=3 --patience=3 --lr-drop-start=0", "", 3),
         (f"--max-update=3 --lr-drop-start=60 {' '.join(NO_TERMS)}", "", 3),
     ],
 )
