@@ -21,6 +21,7 @@
 #   need_command NAME       die unless fairseq's command is there
 #   has_cuda                whether torch sees a GPU
 # for the scripts that end in a command of fairseq, and take flags for it behind --, in `extra`
+#   other_precision         whether `extra` asks for the CPU, or for a precision that does not go with --fp16
 #   take_argument NAME WHAT COMMAND ARG
 #                           inside the option loop, for what is no option of the script: --help, or the one WHAT,
 #                           which the variable NAME gets; usage_error otherwise
@@ -128,4 +129,10 @@ has_cuda() {
     local seen
     seen="$(python -c 'import torch; print(torch.cuda.is_available())')" || die "$(command -v python) has no torch"
     [[ "$seen" == True ]]
+}
+
+# With --fp16, --cpu leaves a model as it began on a machine that has a GPU, without a word; fairseq refuses the others.
+other_precision() {
+    # shellcheck disable=SC2154  # the caller's
+    [[ " ${extra[*]} " =~ \ --(cpu|amp|bf16|memory-efficient-bf16)\  ]]
 }

@@ -125,8 +125,8 @@ if ((max_tokens > 0)); then batch_flags+=(--max-tokens "$max_tokens"); fi
 
 # One process: these batch sizes are those of one device.
 device_flags=(--distributed-world-size 1)
-if [[ " ${extra[*]} " =~ \ --(memory-efficient-)?bf16\  ]]; then
-    : # what was asked for; fairseq takes one precision
+if other_precision; then
+    : # what was asked for
 elif has_cuda; then
     device_flags+=(--fp16 --fp16-init-scale 4 --threshold-loss-scale 1 --fp16-scale-window 128)
 else

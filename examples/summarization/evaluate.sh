@@ -53,7 +53,7 @@ find_checkpoint
 
 generation=(--beam 4 --lenpen 2.0 --min-len 55 --max-len-b 140 --no-repeat-ngram-size 3)
 device_flags=()
-if has_cuda; then device_flags=(--fp16); fi
+if has_cuda && ! other_precision; then device_flags=(--fp16); fi
 
 output="${output:-${checkpoint%.pt}.eval}"
 open_generation "$output" "$subset"

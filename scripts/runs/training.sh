@@ -21,13 +21,14 @@ find_rank() {
     if ((rank > 0)); then note() { :; }; fi
 }
 
-# find_device [WHAT]: half precision on a GPU if WHAT is given, the model that takes very long without one.
+# find_device [WHAT]: half precision on a GPU if WHAT is given, the model that takes very long without one, unless
+# `extra` asks for something else.
 # shellcheck disable=SC2034  # the caller reads device_flags
 find_device() {
     device_flags=()
     if (($# == 0 && processes == 1)); then return; fi
     if has_cuda; then
-        if (($# > 0)); then device_flags=(--fp16); fi
+        if (($# > 0)) && ! other_precision; then device_flags=(--fp16); fi
         return
     fi
     if (($# > 0)); then note "no CUDA device: training in float32 on the CPU, where $1 will take very long"; fi

@@ -138,9 +138,10 @@ def test_extra_flags_come_last_and_fp16_where_there_is_a_gpu(
     assert config.optimization.lr == [3e-5]
     assert config.common.fp16 and config.common.fp16_init_scale == 4
     assert config.distributed_training.distributed_world_size == 1
-    bfloat16 = ("--save-dir", str(data.parent / "bfloat16"), "--", "--bf16")
-    common = parsed(environment, [*command(data, "RTE", "plain"), *bfloat16]).common
-    assert common.bf16 and not common.fp16  # of which fairseq takes one
+    for precision in ("bf16", "amp", "cpu"):  # none of which goes with fp16
+        instead = ("--save-dir", str(data.parent / precision), "--", f"--{precision}")
+        common = parsed(environment, [*command(data, "RTE", "plain"), *instead]).common
+        assert getattr(common, precision) and not common.fp16
     # One flag alone, and nothing else, is a value too.
     other = ("--save-dir", str(data.parent / "other"), "--", "--fp16-no-flatten-grads")
     arguments = command(data, "RTE", "plain", *other)

@@ -21,6 +21,7 @@ from examples.study import curves, jobs, merged_tables, read_study, study_fields
 from examples.study.presets import trainings
 from examples.study.translation import plan, select_pairs
 from examples.study.translation import report as study_report
+from lrdrop_fairseq.checkpoints import newest
 from scripts.corpora import prepare_text as text_errors
 from tests import toy_run as toy
 from tests import toy_study
@@ -95,6 +96,36 @@ def test_a_study_says_in_words_which_checkpoint_it_scores(
     study = read(tmp_path, **{"updates: 30": f"updates: 30\n{average}"})
     assert study.rule == rule
     assert study.settings(study.cells[0]).endswith(f"; {rule}")
+
+
+@pytest.mark.parametrize(
+    ("average", "complete", "expected"),
+    [
+        ("", True, ["--checkpoint", "checkpoint_best.pt"]),
+        ("average: 1", True, ["--checkpoint", "checkpoint_last.pt"]),
+        ("average: 2", True, ["--save-dir", ".", "--average", "2"]),
+        ("average: 3", True, ["--save-dir", ".", "--average", "2"]),
+        ("average: 2", False, ["--save-dir", ".", "--average", "1"]),
+    ],
+)
+def test_the_last_update_counts_where_it_ends_an_epoch(
+    tmp_path: Path, average: str, complete: bool, expected: list[str]
+) -> None:
+    """Then fairseq writes checkpoint_last.pt alone; that of update 20 is of the beginning."""
+    study = read(tmp_path, **{"updates: 30": f"updates: 30\n{average}"})
+    found = plan.plan(jobs.Place(study, tmp_path, "cpu"), study.cells)
+    training = [job for job in found if isinstance(job, trainings.Training)][-1]
+    assert training.cell.method.updates == 30
+    training.folder.mkdir(parents=True)
+    assert training.checkpoint() is None
+    for name in ("best", "last", "1_20"):
+        (training.folder / f"checkpoint_{name}.pt").write_text(name)
+    if complete:
+        training.done()
+    where = [str(part).removeprefix(f"{training.folder}/") for part in training.checkpoint()]
+    assert where == [str(training.folder) if part == "." else part for part in expected]
+    last = newest.last_checkpoints(training.folder, 1)[0].read_text()
+    assert last == ("last" if complete and "--average" in expected else "1_20")
 
 
 @pytest.mark.parametrize("path", sorted(STUDY.glob("*.yaml")), ids=lambda path: path.stem)

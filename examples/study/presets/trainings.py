@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from argparse import Namespace
@@ -39,14 +40,23 @@ class Training(cell_jobs.Training):
     def checkpoint(self) -> list[str | Path] | None:
         """For evaluate.sh, the checkpoint that the study's rule takes; None if there is none yet.
 
-        A training that was stopped early may have fewer to average than the rule says.
+        There may be fewer to average than the rule says: of a training that was stopped early, and
+        where an update ends an epoch, which leaves no checkpoint of its own.
         """
-        if not self.study.average:
-            best = self.folder / "checkpoint_best.pt"
-            return ["--checkpoint", best] if best.is_file() else None
+        if self.study.average in (None, 1):
+            one = self.folder / f"checkpoint_{'last' if self.study.average else 'best'}.pt"
+            return ["--checkpoint", one] if one.is_file() else None
+        if self.complete():
+            self._name_last()
         there = len(list(self.folder.glob("checkpoint_*_*.pt")))
         count = min(self.study.average, there)
         return ["--save-dir", self.folder, "--average", str(count)] if count else None
+
+    def _name_last(self) -> None:
+        """Name the last checkpoint by its updates, as those before it are, if fairseq has not."""
+        updates = self.cell.method.updates
+        if not any(self.folder.glob(f"checkpoint_*_{updates}.pt")):
+            os.link(self.folder / "checkpoint_last.pt", self.folder / f"checkpoint_0_{updates}.pt")
 
     def run(self, commands: Commands) -> None:
         if self.begins_from and not self.folder.is_dir():

@@ -1,4 +1,4 @@
-"""scripts/runs/training.sh: what the scripts that train say of a published batch."""
+"""scripts/runs/training.sh: what the scripts that train say of a published batch, and of a device."""
 
 from __future__ import annotations
 
@@ -32,3 +32,30 @@ def test_the_published_batch(devices: int, processes: int, extra: list[str], sai
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert said in done.stderr and bool(done.stderr) == bool(said)
+
+
+DEVICE = """
+source scripts/common.sh; source scripts/runs/training.sh
+has_cuda() { true; }
+processes=1 extra=("${@:2}")
+find_device ${1:+"$1"}
+echo "${device_flags[*]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "extra", "flags"),
+    [
+        ("a large model", [], "--fp16"),
+        ("a large model", ["--cpu-offload", "--lr", "1"], "--fp16"),
+        ("", [], ""),
+        *[("a large model", ["--lr", "1", flag], "") for flag in ("--cpu", "--amp", "--bf16")],
+        ("a large model", ["--memory-efficient-bf16", "--lr", "1"], ""),
+    ],
+)
+def test_half_precision_on_a_gpu_unless_something_else_is_asked_for(
+    model: str, extra: list[str], flags: str
+) -> None:
+    command = ["bash", "-euc", DEVICE, "train.sh", model, *extra]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, flags), done.stderr
