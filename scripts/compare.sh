@@ -32,8 +32,8 @@ done
 need_options reference
 if ((${#hypotheses[@]} < 2)); then usage_error "at least two files of translations are needed"; fi
 
-# The last line counts whether or not a line end follows it.
-lines_in() { awk 'END { print NR }' "$1"; }
+# The last line counts whether or not a line end follows it. (awk takes the path a=b for an assignment.)
+lines_in() { awk 'END { print NR }' <"$1"; }
 
 for file in "$reference" "${hypotheses[@]}"; do
     if [[ ! -f "$file" ]]; then die "$file: no such file"; fi

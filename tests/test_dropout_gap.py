@@ -15,7 +15,7 @@ from lrdrop_fairseq.dropout_gap.distances import (
     divergence_bits,
     hidden_distance,
 )
-from lrdrop_fairseq.dropout_gap.measure import Gap, Place, measure
+from lrdrop_fairseq.dropout_gap.measure import Gap, Place, measure, places_of
 from lrdrop_fairseq.dropout_gap.plot import plot
 from lrdrop_fairseq.models.exposed import expose
 from tests import toy_run as toy
@@ -131,7 +131,11 @@ def test_what_cannot_be_measured_is_said(
     for language in ("de", "en"):
         with (tmp_path / "data" / f"dict.{language}.txt").open("a") as words:
             words.write("another 1\n")
-    assert "trained with another dictionary" in error(tmp_path / "data", toy_run.checkpoint)
+    other = error(tmp_path / "data", toy_run.checkpoint)
+    assert "trained with another dictionary" in other and "was it trained on" not in other
+    assert "nowhere: cannot be imported" in error(
+        toy_run.data, toy_run.checkpoint, "--user-dir", tmp_path / "nowhere"
+    )
 
 
 def test_names_are_short_and_tell_checkpoints_apart() -> None:
@@ -142,7 +146,31 @@ def test_names_are_short_and_tell_checkpoints_apart() -> None:
     assert command.short_names([Path("/a/b.pt"), Path("/a/c.pt")]) == ["b", "c"]
 
 
-def test_plot_of_different_models(tmp_path: Path) -> None:
-    small = [Gap(Place("hidden", "encoder", 1), 0.1, 0.2), Gap(Place("output", "output", 0), 1, 2)]
-    plot(["a", "b"], [small, small], tmp_path / "gap.png")
+def gaps_with(layers: int) -> list[Gap]:
+    """A model with as many layers on each side; the distance of a layer is its number."""
+    places = [
+        Place("hidden", part, i + 1) for part in ("encoder", "decoder") for i in range(layers)
+    ]
+    places.append(Place("output", "output", 0))
+    return [Gap(place, place.layer / 2, float(place.layer)) for place in places]
+
+
+def test_models_of_different_depth_are_compared_layer_by_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [gaps_with(1), gaps_with(2)]
+    assert places_of(both) == [gap.place for gap in both[1]]
+    shown: list[Any] = []
+    monkeypatch.setattr("lrdrop_fairseq.dropout_gap.plot.plt.close", shown.append)
+    plot(["shallow", "deep"], both, tmp_path / "gap.png")
     assert [path.name for path in tmp_path.iterdir()] == ["gap.png"]
+    hidden, output = shown[0].axes
+    names = [label.get_text() for label in hidden.get_xticklabels()]
+    assert names == ["encoder 1", "encoder 2", "decoder 1", "decoder 2"]
+    # Encoder and decoder, to another pass and to the pass without, of each model.
+    lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in hidden.get_lines()]
+    assert lines[:4] == [([0], [1.0]), ([0], [0.5]), ([2], [1.0]), ([2], [0.5])]
+    assert lines[4:6] == [([0, 1], [1.0, 2.0]), ([0, 1], [0.5, 1.0])]
+    assert len(output.get_lines()) == 4
+    labels = hidden.get_legend_handles_labels()[1]
+    assert len(labels) == 4 and labels[2] == "deep, to another pass"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.language_understanding.glue_tasks import HERE, OWN_TEXT, GlueError
-from scripts.runs import train_record  # noqa: E402
+from scripts.runs import train_record
 from scripts.runs.complete_files import write
 from scripts.runs.json_objects import DamagedError, read_object
 
@@ -122,18 +122,15 @@ def load_plugin() -> None:
 
 def finish(folder: Path) -> None:
     """Keep the best checkpoint alone, without the optimizer's state; GlueError if there is none."""
-    from fairseq import checkpoint_utils
-
     load_plugin()
-    from lrdrop_fairseq.checkpoints.files import save
-    from lrdrop_fairseq.compat.refusals import Refused
+    from lrdrop_fairseq.checkpoints.files import CheckpointError, load, save
 
     best = folder / BEST
     if not best.is_file():
         raise GlueError(f"{best} does not exist: no validation gave a score; see train.log there")
     try:
-        state = checkpoint_utils.load_checkpoint_to_cpu(str(best))
-    except Refused as error:
+        state = load(best)
+    except CheckpointError as error:
         raise GlueError(str(error)) from error
     state["last_optimizer_state"] = None
     save(state, best)

@@ -1,6 +1,6 @@
 """Writes small corpora in the layouts of CoLA, MRPC and STS-B, and GPT-2 BPE files for their words.
 
-    small_corpora.py OUTPUT [--examples N] [--seed N]
+    small_corpora.py OUTPUT
 
 The sentences are made by a grammar of a few dozen words, so that a very small model learns them in
 seconds.  They stand in for GLUE where a run is to be tried out, and say nothing about language:
@@ -26,6 +26,7 @@ PLACES = "here there outside today often again".split()
 OTHERS = "never hardly without nobody".split()
 SUBSETS = ("train", "dev", "test")
 NOISE = 0.1  # part of the labels that are wrong
+EXAMPLES, SEED = 800, 1  # of each task's training file
 
 Row = tuple[str, ...]
 
@@ -132,11 +133,9 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--examples", type=int, default=800, help="training examples of each task")
-    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     for task in TASKS:
-        write_task(options.output, task, options.examples, options.seed)
+        write_task(options.output, task, EXAMPLES, SEED)
     write_bpe(options.output)
 
 

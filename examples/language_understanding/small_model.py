@@ -39,13 +39,13 @@ def old_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return old
 
 
-def make_checkpoint(dictionary: Path, seed: int = 1) -> dict[str, object]:
+def make_checkpoint(dictionary: Path) -> dict[str, object]:
     """What torch.save writes."""
     words = Dictionary.load(str(dictionary))
     words.add_symbol("<mask>")
     arguments = Namespace(arch="roberta_base", task="masked_lm", criterion="masked_lm", **SIZES)
     base_architecture(arguments)
-    torch.manual_seed(seed)
+    torch.manual_seed(1)
     encoder = RobertaEncoder(arguments, words)
     return {
         "args": arguments,

@@ -34,9 +34,12 @@ def read_flags(fields: Fields, reserved: Collection[str] = ()) -> tuple[str, ...
 def read_seeds(top: Fields) -> list[int]:
     """The seeds of a study.  StudyError where they are not different whole numbers."""
     seeds = top.content.get("seeds", [1])
-    if not isinstance(seeds, list) or not all(isinstance(s, int) and s > 0 for s in seeds):
-        raise StudyError(f"{top.where}: seeds must be a list of whole numbers, not {seeds!r}")
-    return seeds
+    numbers = isinstance(seeds, list) and all(type(seed) is int and seed > 0 for seed in seeds)
+    if not numbers or not seeds or len(set(seeds)) < len(seeds):
+        raise StudyError(
+            f"{top.where}: seeds must be a list of different whole numbers, not {seeds!r}"
+        )
+    return list(seeds)
 
 
 def read_method(fields: Fields, top: Fields, reserved: Collection[str] = ()) -> Method:

@@ -48,7 +48,7 @@ done
 [[ -z "$device" || "$device" == cpu || "$device" == cuda ]] || usage_error "--device is cpu or cuda, not '$device'"
 [[ -z "$time_limit" || "$time_limit" =~ ^[0-9]*[1-9][0-9]*(\.[0-9]+)?$ || "$time_limit" =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] ||
     usage_error "--time-limit is a number of minutes above 0, not '$time_limit'"
-if [[ ! -e "$study" ]]; then
+if [[ ! -f "$study" ]]; then
     for named in "$ROOT"/examples/*/study/"$study.yaml"; do
         if [[ -f "$named" ]]; then study="$named"; break; fi
     done

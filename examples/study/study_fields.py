@@ -70,4 +70,7 @@ class Fields:
         value = self.content.get("flags", "")
         if not isinstance(value, str):
             raise StudyError(f"{self.where}: flags must be text, not {value!r}")
-        return tuple(shlex.split(value))
+        try:
+            return tuple(shlex.split(value))
+        except ValueError as error:  # a quote that is not closed
+            raise StudyError(f"{self.where}: flags: {error}: {value!r}") from error

@@ -50,7 +50,7 @@ class Tables:
         results, curves = read(self._results), read(self._curves)
         text = self._kind.report(results, curves, read(self._comparisons), self._order)
         write(self._place.output / "table.md", text)
-        complete = [row for row in results if not row["stopped"]]
+        complete = [r for r in results if not r["stopped"] and r["method"] in self._order]
         names = {tuple(row[n] for n in rows.KEY) for row in complete}
         drawn = [row for row in curves if tuple(row[n] for n in rows.KEY) in names]
         if importlib.util.find_spec("matplotlib") is None:

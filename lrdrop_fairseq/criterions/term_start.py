@@ -104,7 +104,10 @@ def _ends(trainer: Any, epoch_itr: Any) -> dict[str, int]:
             limits.update_freq[min(epoch, len(limits.update_freq)) - 1]
             for epoch in range(first, limits.max_epoch + 1)
         ]
-        updates = sum(math.ceil(batches / frequency) for frequency in frequencies)
+        if limits.skip_remainder_batch:  # the last batch, and then what fills no update
+            updates = sum((batches - 1) // frequency for frequency in frequencies)
+        else:
+            updates = sum(math.ceil(batches / frequency) for frequency in frequencies)
         if frequencies:
             updates -= epoch_itr.iterations_in_epoch // frequencies[0]
         ends[f"--max-epoch {limits.max_epoch}"] = trainer.get_num_updates() + updates

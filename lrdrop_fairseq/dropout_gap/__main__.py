@@ -21,7 +21,9 @@ import torch
 from fairseq import checkpoint_utils, utils
 from tabulate import tabulate
 
-from lrdrop_fairseq.dropout_gap.measure import Gap, measure
+from lrdrop_fairseq.checkpoints.model import ModelError, import_user_dir
+from lrdrop_fairseq.compat.refusals import Refused
+from lrdrop_fairseq.dropout_gap.measure import Gap, measure, places_of
 from lrdrop_fairseq.models.exposed import expose
 
 UNITS = """\
@@ -50,7 +52,7 @@ def gap_of(checkpoint: Path, data: Path, subset: str, max_tokens: int) -> list[G
     except Exception as error:  # whatever fairseq and torch make of files that do not fit
         reason = str(error).partition("\n\t")[2] or str(error)
         reason = reason.splitlines()[0] if reason else type(error).__name__
-        if not isinstance(error, FileNotFoundError):
+        if not isinstance(error, (FileNotFoundError, Refused)):
             reason = f"was it trained on data with this dictionary? ({reason})"
         raise GapError(
             f"{checkpoint} cannot be measured on subset {subset} of {data}: {reason}"
@@ -81,8 +83,7 @@ def _batches(
 def table(names: Sequence[str], gaps: Sequence[Sequence[Gap]]) -> str:
     """The places one after the other, two columns for each checkpoint."""
     lines = []
-    places = list(dict.fromkeys(gap.place for found in gaps for gap in found))
-    for place in places:
+    for place in places_of(gaps):
         line = {"": f"{place.kind}: {place.part} {place.layer or ''}".strip()}
         if place.kind == "output":
             line[""] = "output"
@@ -116,11 +117,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--subset", default="valid")
     parser.add_argument("--max-tokens", type=int, default=4096, help="of a batch (default 4096)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a PNG beside the table")
+    parser.add_argument("--user-dir", metavar="DIR", help="of an architecture of your own")
     options = parser.parse_args(arguments)
     paths = list(dict.fromkeys(path.resolve() for path in options.checkpoints))
     names = short_names(paths)
     logging.getLogger().setLevel(logging.WARNING)  # something that fairseq imports asks for DEBUG
     try:
+        if options.user_dir:
+            import_user_dir(options.user_dir)
         gaps = []
         for path in paths:
             print(f"dropout_gap: {path}", file=sys.stderr, flush=True)
@@ -134,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"dropout_gap: error: {error}: scripts/install.sh --plots", file=sys.stderr)
         return 1
-    except (GapError, OSError) as error:
+    except (GapError, ModelError, OSError) as error:
         print(f"dropout_gap: error: {error}", file=sys.stderr)
         return 1
     return 0

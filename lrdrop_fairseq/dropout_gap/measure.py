@@ -24,6 +24,7 @@ from lrdrop_fairseq.output_layer import adaptive_log_probabilities, adaptive_sof
 from lrdrop_fairseq.siamese import decoder_input
 
 SEED = 1
+KINDS = ("hidden", "attention", "output")
 Distance = Callable[[Any, Any], Tensor]
 
 
@@ -31,7 +32,7 @@ Distance = Callable[[Any, Any], Tensor]
 class Place:
     """Where passes are compared: the kind of what is compared, and the part of the model."""
 
-    kind: str  # hidden, attention or output
+    kind: str  # of KINDS
     part: str  # encoder, decoder self, cross, ...
     layer: int  # from 1; 0 for the output
 
@@ -51,6 +52,13 @@ class Gap:
     place: Place
     to_none: float
     to_other: float
+
+
+def places_of(gaps: Sequence[Sequence[Gap]]) -> list[Place]:
+    """All places of several models, by kind, part and layer."""
+    places = list(dict.fromkeys(gap.place for found in gaps for gap in found))
+    parts = list(dict.fromkeys(place.part for place in places))
+    return sorted(places, key=lambda p: (KINDS.index(p.kind), parts.index(p.part), p.layer))
 
 
 @dataclass

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
-from lrdrop_fairseq.dropout_gap.measure import Gap
+from lrdrop_fairseq.dropout_gap.measure import Gap, Place, places_of
 
 matplotlib.use("Agg")  # files only, so that no display is needed
 
@@ -21,14 +22,15 @@ MARKERS = "osD^vP*X"
 TITLES = {
     "hidden": "hidden states\nrelative squared distance",
     "attention": "attention\nsquared distance of distributions",
-    "output": "output\nKL divergence [bits]",
+    "output": "output\nKL divergence [bits], or\nsquared difference",
 }
 
 
 def plot(names: Sequence[str], gaps: Sequence[Sequence[Gap]], path: Path) -> None:
     """Write a PNG that appears only when it is complete."""
-    kinds = [kind for kind in TITLES if any(gap.place.kind == kind for gap in gaps[0])]
-    widths = [max(6, sum(gap.place.kind == kind for gap in gaps[0])) for kind in kinds]
+    places = places_of(gaps)
+    kinds = list(dict.fromkeys(place.kind for place in places))
+    widths = [max(6, sum(place.kind == kind for place in places)) for kind in kinds]
     figure, panels = plt.subplots(
         1,
         len(kinds),
@@ -38,9 +40,10 @@ def plot(names: Sequence[str], gaps: Sequence[Sequence[Gap]], path: Path) -> Non
         squeeze=False,
     )
     for axes, kind in zip(panels[0], kinds):
+        here = [place for place in places if place.kind == kind]
         for index, (name, found) in enumerate(zip(names, gaps)):
-            here = [gap for gap in found if gap.place.kind == kind]
-            _lines(axes, here, name, COLOURS[index % 8], MARKERS[index % 8])
+            _lines(axes, here, found, name, COLOURS[index % 8], MARKERS[index % 8])
+        axes.set_xticks(range(len(here)), map(_label, here), rotation=90, fontsize=8)
         axes.set_title(TITLES[kind], fontsize=10)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
@@ -53,19 +56,24 @@ def plot(names: Sequence[str], gaps: Sequence[Sequence[Gap]], path: Path) -> Non
     os.replace(aside, path)
 
 
-def _lines(axes: Axes, gaps: Sequence[Gap], name: str, colour: str, marker: str) -> None:
+def _lines(
+    axes: Axes, places: Sequence[Place], gaps: Sequence[Gap], name: str, colour: str, marker: str
+) -> None:
     """Filled: to another pass with dropout; hollow: to the pass without. A line for each part."""
-    labels = [_label(gap) for gap in gaps]
-    for part in dict.fromkeys(gap.place.part for gap in gaps):
-        at = [index for index, gap in enumerate(gaps) if gap.place.part == part]
-        style = {"color": colour, "marker": marker, "markersize": 5}
-        label = None if at[0] else f"{name}, to another pass"
-        axes.plot(at, [gaps[i].to_other for i in at], "-", label=label, **style)  # type: ignore[arg-type]
-        label = None if at[0] else f"{name}, to the pass without dropout"
-        style["markerfacecolor"] = "white"
-        axes.plot(at, [gaps[i].to_none for i in at], ":", label=label, **style)  # type: ignore[arg-type]
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
+    at = {place: index for index, place in enumerate(places)}
+    parts: dict[str, list[Gap]] = {}
+    for gap in gaps:
+        if gap.place in at:
+            parts.setdefault(gap.place.part, []).append(gap)
+    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5}
+    labels = [f"{name}, to another pass", f"{name}, to the pass without dropout"]
+    for line in parts.values():
+        x = [at[gap.place] for gap in line]
+        axes.plot(x, [gap.to_other for gap in line], "-", label=labels[0], **style)
+        hollow = {**style, "markerfacecolor": "white"}
+        axes.plot(x, [gap.to_none for gap in line], ":", label=labels[1], **hollow)
+        labels = ["", ""]  # one entry of the legend for all parts
 
 
-def _label(gap: Gap) -> str:
-    return f"{gap.place.part} {gap.place.layer}" if gap.place.layer else ""
+def _label(place: Place) -> str:
+    return f"{place.part} {place.layer}" if place.layer else ""

@@ -22,6 +22,7 @@ from scripts.runs.complete_files import say, write_together
 from scripts.scores.evaluate_report import report
 from scripts.scores.evaluate_text import (
     EvaluationError,
+    base_language,
     detokenize,
     from_sentencepiece,
     hypotheses,
@@ -68,7 +69,7 @@ def score(hyp: list[str], ref: list[str], title: str, metric: Any) -> Score:
 def sacrebleu(language: str) -> BLEU:
     """BLEU of plain text in a language: tokenization 13a, or the one that its script needs."""
     try:
-        return BLEU(trg_lang=language)
+        return BLEU(trg_lang=base_language(language))
     except RuntimeError as error:  # the tokenizers of Japanese and Korean are extras of sacreBLEU
         raise EvaluationError(f"target language '{language}': {error}") from error
 

@@ -67,10 +67,16 @@ def from_sentencepiece(data: Path, lines: list[str]) -> list[str]:
     return [processor.decode_pieces(line.split()) for line in lines]
 
 
+def base_language(name: str) -> str:
+    """``zh`` of ``zh_CN`` and ``zh-Hans``: a region or a script may follow, as in mBART's names."""
+    return re.split("[-_]", name)[0].lower()
+
+
 def detokenize(lines: list[str], language: str) -> list[str]:
     """Text from tokens by the rules of Moses; no spaces around Chinese characters."""
     from sacremoses import MosesDetokenizer
 
+    language = base_language(language)
     detokenizer = MosesDetokenizer(lang=language)
     texts = [detokenizer.detokenize(line.split()) for line in lines]
     if language == "zh":

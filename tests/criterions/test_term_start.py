@@ -46,6 +46,11 @@ def whole_log(caplog: pytest.LogCaptureFixture) -> None:
             7,
         ),
         (
+            "--max-update=99 --max-epoch=3 --update-freq=4 --lr-drop-start=4 --skip-remainder-batch",
+            "would act from update 4 on, but --max-epoch 3 ends this training after update 3",
+            3,
+        ),
+        (
             "--max-update=3 --lr-drop-start=60",
             "would act from update 60 on, but --max-update 3 ends this training after update 3",
             3,

@@ -17,10 +17,11 @@ import pytest
 import torch
 from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
-from examples.study import curves, jobs, merged_tables, read_study, study_fields
+from examples.study import curves, jobs, merged_tables, read_study, rows, study_fields, tables
 from examples.study.presets import trainings
 from examples.study.translation import plan, select_pairs
 from examples.study.translation import report as study_report
+from examples.study.translation.kind import KIND
 from lrdrop_fairseq.checkpoints import newest
 from scripts.corpora import prepare_text as text_errors
 from tests import toy_run as toy
@@ -159,7 +160,11 @@ def test_the_studies_of_the_project_can_be_read(path: Path) -> None:
         ("test: [test]", "test: ['a,b']", "a comma in"),
         ("test: [test]", "test: test", "test must be a list"),
         ("text: ", "txt: ", "unknown key 'txt'"),
-        ("start: 20", "seeds: [a]", "seeds must be a list of whole numbers"),
+        *[
+            ("start: 20", f"seeds: {seeds}", "seeds must be a list of different whole numbers")
+            for seeds in ("[a]", "[1, 1]", "[]", "[true]")
+        ],
+        ("--lr 0.003", "--adam-betas '(0.9, 0.98)", "flags: No closing quotation"),
         ("start: 20", "start: [", "cannot be read as YAML"),
     ],
 )
@@ -362,10 +367,23 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def run_study(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def test_rows_of_methods_that_the_study_no_longer_has_are_in_no_plot(tmp_path: Path) -> None:
+    place = jobs.Place(read(tmp_path), tmp_path, "cpu")
+    merged_tables.merge(tmp_path / "results.tsv", rows.KEY, [row("gone", "plain", 1, (8, 12))])
+    merged_tables.merge(tmp_path / "curves.tsv", rows.CURVE_KEY, points("gone", 1, 3, 2.4))
+    found = tables.Tables(place, KIND, 1, "here")
+    assert found.write() == "No cell is complete yet.\n"
+    assert found.files() == ["curves.tsv", "results.tsv", "table.md"]
+
+
+def run_study(
+    *arguments: object, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     command = [str(STUDY / "run.sh"), *map(str, arguments)]
     environment = {**toy.ENVIRONMENT, **environment}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -393,6 +411,10 @@ def test_what_cannot_be_run_is_refused_in_words(tmp_path: Path) -> None:
     done = run_study(write_study(tmp_path), "--only", "x*", *here)
     assert done.returncode == 1
     assert "--only 'x*' matches no cell; there are toy/plain-seed1, toy/LR-Drop" in done.stderr
+    # A folder that is named like a study of the project, as its data may be, is not taken for it.
+    (tmp_path / "size").mkdir()
+    done = run_study("size", "--only", "x*", *here, cwd=tmp_path)
+    assert "matches no cell; there are" in done.stderr and "10k/plain-seed1" in done.stderr
     if not torch.cuda.is_available():
         done = run_study(write_study(tmp_path), "--device", "cuda", "--output", tmp_path / "out")
         assert done.returncode == 1 and "torch sees no CUDA device" in done.stderr

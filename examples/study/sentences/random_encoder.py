@@ -1,6 +1,6 @@
 """An encoder of the same sizes and pieces as an imported one, with random parameters.
 
-    python -m sentences.random_encoder ENCODER OUT --seed N
+    python -m examples.study.sentences.random_encoder ENCODER OUT --seed N
 
 As BERT's begin: matrices and embeddings normal with a standard deviation of 0.02, the embedding of
 padding and biases 0, gains of the layer norms 1.

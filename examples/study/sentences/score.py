@@ -42,7 +42,7 @@ def score(folder: Path, data: Path, subset: str, metrics: list[str]) -> dict[str
 
 def main() -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="sentences.score", description=__doc__)
+    parser = argparse.ArgumentParser(prog="examples.study.sentences.score", description=__doc__)
     for name in ("data", "folder", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--metric", choices=("accuracy", "mcc"), required=True)

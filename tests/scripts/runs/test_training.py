@@ -1,4 +1,4 @@
-"""scripts/runs/training.sh: what the scripts that train say of a published batch, and of a device."""
+"""scripts/runs/training.sh: what the scripts that train say of a published batch, and a device."""
 
 from __future__ import annotations
 

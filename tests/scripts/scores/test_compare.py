@@ -28,11 +28,15 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
-def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, cwd: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {key: val for key, val in os.environ.items() if key != "SACREBLEU_SEED"}
     environment = {"VIRTUAL_ENV": "/", **environment, **variables}
     command = [str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_table_signature_and_seed(files: dict[str, Path]) -> None:
@@ -48,6 +52,16 @@ def test_the_same_command_prints_the_same(files: dict[str, Path]) -> None:
     command = ("--reference", files["ref"], "--resamples", 20, files["poor"], files["same"])
     first, second = (run(*command, SACREBLEU_SEED="7") for _ in range(2))
     assert "seed:7" in first.stdout and first.stdout == second.stdout
+
+
+def test_a_path_that_awk_takes_for_an_assignment(files: dict[str, Path]) -> None:
+    folder = files["ref"].parent / "lr=0.1"
+    folder.mkdir()
+    files["poor"].rename(folder / "poor.txt")
+    command = ("--reference", "ref.txt", "--resamples", 10, "same.txt", "lr=0.1/poor.txt")
+    result = run(*command, cwd=folder.parent)
+    assert result.returncode == 0, result.stderr
+    assert "3 sentences" in result.stderr
 
 
 def test_tokenize_none_leaves_tokens_alone(files: dict[str, Path]) -> None:

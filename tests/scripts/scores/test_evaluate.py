@@ -404,12 +404,13 @@ def test_compound_split_bleu(prepared: Path) -> None:
     assert len(evaluate_scores.evaluate(prepared, "test", generated)[2]) == 3
 
 
-def test_chinese_is_scored_by_characters(prepared: Path) -> None:
+@pytest.mark.parametrize("language", ["zh", "zh_CN", "zh-Hans"])
+def test_chinese_is_scored_by_characters(prepared: Path, language: str) -> None:
     """By the spaces of the text, 13a would see one wrong word in each sentence; zh sees one
     wrong character: of 6 characters, 5 match."""
     contents: dict[str, Any] = json.loads((prepared / "prepare.json").read_text())
-    (prepared / "prepare.json").write_text(json.dumps({**contents, "target_lang": "zh"}))
-    (prepared / "raw" / "test.zh").write_text("我 喜欢 大 房子\n\n\n")
+    (prepared / "prepare.json").write_text(json.dumps({**contents, "target_lang": language}))
+    (prepared / "raw" / f"test.{language}").write_text("我 喜欢 大 房子\n\n\n")
     lines = ["H-0\t0\t我 喜欢 小 房@@ 子", "H-1\t0\t", "H-2\t0\t"]
     _, _, scores = evaluate_scores.evaluate(prepared, "test", write_generated(prepared, lines))
     assert "tok:zh" in scores[1].signature and "83.3/" in scores[1].details
