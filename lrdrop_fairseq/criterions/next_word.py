@@ -13,7 +13,6 @@ from fairseq.modules import AdaptiveSoftmax
 from torch import Tensor, nn
 
 from lrdrop_fairseq.criterions import checks, forward_checks
-from lrdrop_fairseq.criterions.schedule import Schedule
 from lrdrop_fairseq.criterions.siamese_criterion import LRDropConfig, SiameseCriterion
 from lrdrop_fairseq.losses.output import OutputTerms, output_terms
 from lrdrop_fairseq.losses.output_chunked import chunked_output_terms
@@ -69,14 +68,8 @@ class NextWordCriterion(SiameseCriterion):
         weights: tuple[float, float, float],
         schedule: tuple[float, float, int],
     ) -> None:
-        """Take the options of LR-Drop; ValueError for those that cannot be meant, or the task.
-
-        Args:
-            weights: alpha, beta and gamma.
-            schedule: start, ramp and the updates that either may be a part of.
-        """
-        self.set_weights(*weights)
-        self.set_schedule(Schedule.of_options(*schedule), task)
+        """See SiameseCriterion; ValueError for a task that cannot be meant, too."""
+        super().set_up(task, weights, schedule)
         checks.check_task(task)
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.criterions import checks
-from lrdrop_fairseq.criterions.schedule import Schedule
 from lrdrop_fairseq.criterions.siamese_criterion import LRDropConfig, SiameseCriterion, log_terms
 from lrdrop_fairseq.losses.output import output_terms
 from lrdrop_fairseq.losses.regression import squared_difference
@@ -54,11 +53,11 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
     def __init__(self, cfg: LRDropSentencePredictionConfig, task: Any) -> None:
         checks.check_labels(task)
         super().__init__(cfg, task)
-        self.set_weights(
-            cfg.lr_drop_hidden_weight, cfg.lr_drop_attention_weight, cfg.lr_drop_output_weight
+        self.set_up(
+            task,
+            (cfg.lr_drop_hidden_weight, cfg.lr_drop_attention_weight, cfg.lr_drop_output_weight),
+            (cfg.lr_drop_start, cfg.lr_drop_ramp, cfg.max_update),
         )
-        schedule = (cfg.lr_drop_start, cfg.lr_drop_ramp, cfg.max_update)
-        self.set_schedule(Schedule.of_options(*schedule), task)
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         super().check_model(model, sample)

@@ -59,19 +59,25 @@ class SiameseCriterion:
     started. Until then its ``single_forward`` does, whatever the weights.
     """
 
-    def set_weights(self, hidden: float, attention: float, output: float) -> None:
-        """Take alpha, beta and gamma; ValueError for one that cannot be meant."""
-        checks.check_weights(hidden=hidden, attention=attention, output=output)
-        self.hidden_weight = hidden
-        self.attention_weight = attention
-        self.output_weight = output
-        self.set_schedule(Schedule())
-        self._model_checked = False
+    def set_up(
+        self,
+        task: Any,
+        weights: tuple[float, float, float],
+        schedule: tuple[float, float, int],
+    ) -> None:
+        """Take the options of LR-Drop; ValueError for those that cannot be meant.
 
-    def set_schedule(self, schedule: Schedule, task: Any = None) -> None:
-        """When the terms act; the task tells the number of updates, if that is of account."""
-        self.schedule = schedule
-        self._counter = None if schedule.constant else UpdateCounter(task)
+        Args:
+            task: tells the number of updates, if that is of account.
+            weights: alpha, beta and gamma.
+            schedule: start, ramp and the updates that either may be a part of.
+        """
+        hidden, attention, output = weights
+        checks.check_weights(hidden=hidden, attention=attention, output=output)
+        self.hidden_weight, self.attention_weight, self.output_weight = weights
+        self.schedule = Schedule.of_options(*schedule)
+        self._counter = None if self.schedule.constant else UpdateCounter(task)
+        self._model_checked = False
 
     @property
     def siamese(self) -> bool:

@@ -46,7 +46,8 @@ def whole_log(caplog: pytest.LogCaptureFixture) -> None:
             7,
         ),
         (
-            "--max-update=99 --max-epoch=3 --update-freq=4 --lr-drop-start=4 --skip-remainder-batch",
+            "--max-update=99 --max-epoch=3 --update-freq=4 --skip-remainder-batch "
+            "--lr-drop-start=4",
             "would act from update 4 on, but --max-epoch 3 ends this training after update 3",
             3,
         ),
