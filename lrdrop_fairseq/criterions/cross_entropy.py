@@ -63,6 +63,7 @@ class LRDropCrossEntropyCriterion(NextWordCriterion, PlainCrossEntropy):
         super().__init__(task, sentence_avg)
         weights = (lr_drop_hidden_weight, lr_drop_attention_weight, lr_drop_output_weight)
         self.set_up(task, weights, (lr_drop_start, lr_drop_ramp, max_update))
+        checks.check_task(task)
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         super().check_model(model, sample)

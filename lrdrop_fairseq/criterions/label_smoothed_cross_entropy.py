@@ -51,6 +51,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         weights = (lr_drop_hidden_weight, lr_drop_attention_weight, lr_drop_output_weight)
         self.set_up(task, weights, (lr_drop_start, lr_drop_ramp, max_update))
+        checks.check_task(task)
         checks.check_label_smoothing(label_smoothing)
 
     @classmethod

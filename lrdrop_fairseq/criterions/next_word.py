@@ -62,16 +62,6 @@ class NextWordCriterion(SiameseCriterion):
     ignore_prefix_size: int = 0
     report_accuracy: bool = False
 
-    def set_up(
-        self,
-        task: Any,
-        weights: tuple[float, float, float],
-        schedule: tuple[float, float, int],
-    ) -> None:
-        """See SiameseCriterion; ValueError for a task that cannot be meant, too."""
-        super().set_up(task, weights, schedule)
-        checks.check_task(task)
-
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         super().check_model(model, sample)
         forward_checks.check_inputs(model, sample["net_input"])
