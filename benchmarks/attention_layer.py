@@ -85,6 +85,8 @@ def measure(form: str, length: int, repeat: int, process: KeptProcess) -> Measur
 def find_longest(form: str, limit: float, most: int, process: KeptProcess) -> Measured:
     """The longest sentence that trains below ``limit`` bytes, to a 1/16 of it, up to ``most``."""
     low, high = 256, 512
+    if not _fits(form, low, limit):
+        return Measured(form, low, None, None, f"not below {limit / 2**30:g} GiB")
     while _fits(form, min(high, most), limit):
         if high >= most:
             return measure(form, most, 1, process)

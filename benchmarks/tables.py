@@ -19,8 +19,8 @@ class Row:
     Attributes:
         seconds: median, of an update.
         allocated: peak bytes in use.
-        resident: peak bytes that the process takes: on a CPU more, because the C library keeps
-            freed memory for itself.
+        resident: peak bytes that the process takes, on a CPU: more, because the C library keeps
+            freed memory for itself. None on a GPU.
         phases: median seconds of each.
     """
 
@@ -28,7 +28,7 @@ class Row:
     name: str
     seconds: float
     allocated: int
-    resident: int
+    resident: int | None
     phases: dict[str, float]
 
 
@@ -44,7 +44,7 @@ def print_table(rows: list[Row]) -> None:
         line |= {f"/ {base}": _text(value) for base, value in _ratios(row, rows, "seconds").items()}
         line["GiB"] = f"{row.allocated / 2**30:.2f}"
         line |= {f"/ {base} ": _text(x) for base, x in _ratios(row, rows, "allocated").items()}
-        line["RSS GiB"] = f"{row.resident / 2**30:.2f}"
+        line["RSS GiB"] = "" if row.resident is None else f"{row.resident / 2**30:.2f}"
         line |= {phase: f"{seconds:.3f}" for phase, seconds in row.phases.items()}
         lines.append(line)
     print_lines(lines)

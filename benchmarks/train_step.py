@@ -38,8 +38,9 @@ def main() -> None:
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))
     rows: list[Row] = []
     for shape in args.shape:
-        rows += measure(shape, args)
-        print_table(rows[-len(args.contenders) :])
+        measured = measure(shape, args)
+        rows += measured
+        print_table(measured)
         write_csv(args.csv, rows, machine)
     print(f"written to {args.csv}")
 
@@ -62,11 +63,11 @@ def measure(shape: str, args: argparse.Namespace) -> list[Row]:
             worker.stop()
     rows = []
     for name, (seconds, phases) in timings.items():
-        allocated = taken[name]
+        allocated, resident = taken[name], None
         if not torch.cuda.is_available() or "--cpu" in args.flags:
             progress(f"{shape}: memory of {name}")
-            allocated = measure_allocated(name, shape, args)
-        rows.append(Row(shape, name, seconds, allocated, taken[name], phases))
+            allocated, resident = measure_allocated(name, shape, args), taken[name]
+        rows.append(Row(shape, name, seconds, allocated, resident, phases))
     progress("")
     return rows
 

@@ -19,7 +19,7 @@ WikiText-103 (Merity et al., ICLR 2017), words as they are, as R-Drop and fairse
 types with fairseq's symbols.
 
   --output DIR     where the data goes (default: data/wikitext-103)
-  --cache DIR      where the archive is kept (default: $LRDROP_CACHE, or else ~/.cache/lrdrop_fairseq)
+  --cache DIR      where the archive is kept (default: $LRDROP_CACHE, or lrdrop_fairseq in $XDG_CACHE_HOME or ~/.cache)
   --from-dir DIR   take the archive from this folder, laid out like the cache or by its own name; no network
   --workers N      processes (default: one per core, at most 8); the result does not depend on it
   --force          replace DIR, once the new one is complete

@@ -43,7 +43,12 @@ def load_bpe(folder: Path) -> None:
 def encode(text: str) -> list[int]:
     """The dictionary's indices of a sentence, with end of sentence."""
     dictionary: Dictionary = _worker["dictionary"]
-    indices = [dictionary.index(str(piece)) for piece in _worker["encoder"].encode(text)]
+    try:
+        indices = [dictionary.index(str(piece)) for piece in _worker["encoder"].encode(text)]
+    except KeyError as error:
+        raise GlueError(
+            f"{ENCODER} lacks {error}, which {MERGES} makes: they belong to two BPEs"
+        ) from error
     return [*indices, dictionary.eos()]
 
 

@@ -132,6 +132,9 @@ def finish(folder: Path) -> None:
         state = load(best)
     except CheckpointError as error:
         raise GlueError(str(error)) from error
+    for pattern in ("scores.*.json", "predictions.*.tsv"):  # of a model that was here before
+        for old in folder.glob(pattern):
+            old.unlink()
     state["last_optimizer_state"] = None
     save(state, best)
     updates = state["optimizer_history"][-1]["num_updates"]

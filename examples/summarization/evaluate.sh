@@ -44,6 +44,7 @@ while (($# > 0)); do
     esac
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
+fairseq_paths DATA "$data" --checkpoint "$checkpoint" --save-dir "$save_dir" --output "$output"
 check_checkpoint
 refuse_generation_flags 'one raw summary per document'
 need_packages fairseq rouge_score pysbd

@@ -52,6 +52,7 @@ while (($# > 0)); do
 done
 if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
 need_options bart method save_dir
+fairseq_paths DATA "$data" --bart "$bart" --save-dir "$save_dir"
 refuse_flags 'save-dir|seed' 'give FLAG before --'
 refuse_flags 'restore-file|finetune-from-model' 'FLAG cannot be given after --: use --bart FILE'
 own_arch=no

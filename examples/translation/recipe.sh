@@ -52,6 +52,17 @@ validate_by_bleu() {
     )
 }
 
+# check_data DATA DIRECTION SUBWORDS: die where DATA was made for another direction, or has other subwords.
+check_data() {
+    local found
+    found="$(python -c 'import json, sys
+made = json.load(open(sys.argv[1], encoding="utf-8"))
+subwords = "tokens" if made["pretokenized"] else "sentencepiece"
+print(made["source_lang"] + "-" + made["target_lang"], subwords)' "$1/prepare.json")" || die "$1/prepare.json cannot be read"
+    [[ "$found" == "$2 $3" ]] ||
+        die "$1 was prepared for ${found/ / with }, not for $2 with $3: give another --data, or none"
+}
+
 recipe() {
     local direction="" method=lrdrop seed=1 data="" save_dir="" subwords=tokens prepare_flags=() extra=()
     while (($# > 0)); do
@@ -79,6 +90,7 @@ recipe() {
 
     # Data: prepare.json is there when all of it is.
     if [[ -f "$data/prepare.json" ]]; then
+        check_data "$data" "$direction" "$subwords"
         note "data: $data exists"
     else
         "$ROOT/scripts/prepare_$dataset.sh" "$direction" --output "$data" "${prepare_flags[@]}"

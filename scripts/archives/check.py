@@ -1,6 +1,6 @@
 """Whether an archive from elsewhere is whole, and what is refused in one.
 
-    check_format(archive)     reads it to its end, writes nothing
+    check_format(archive, name)     reads it to its end, writes nothing
 
 The names of its members may not lead out of the folder that it is unpacked into.
 """
@@ -34,13 +34,12 @@ class ArchiveError(Exception):
     """An archive cannot be had or used; the message says which, why, and what to do."""
 
 
-def check_format(archive: Path, name: str | None = None) -> None:
+def check_format(archive: Path, name: str) -> None:
     """Reads an archive to its end: checksums, names and lengths. Raises ArchiveError.
 
-    `name` is that of the finished file, when it still has another one. Of what is no archive by
+    `name` is that of the finished file, as it may still have another one. Of what is no archive by
     its name, only a web page in its place can be told (and of parquet, its two ends).
     """
-    name = name or archive.name
     with reported(archive):
         if name.endswith(TAR_SUFFIXES):
             with tarfile.open(archive) as tar:

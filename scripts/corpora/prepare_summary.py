@@ -53,7 +53,7 @@ def describe(data: Path, done: dict[str, Any]) -> None:
             if counts.pop("lines") != expected:
                 raise SystemExit(
                     f"prepare.sh: error: fairseq-preprocess did not write {expected} lines for "
-                    f"{name}.{lang}; see preprocess.log"
+                    f"{name}.{lang}"
                 )
             subset[side] = counts
 

@@ -21,8 +21,8 @@ published_options() {
     cat <<'END'
   --sentencepiece  instead: cased text as it was, through sentencepiece, to be scored with sacreBLEU
   --output DIR     where the data goes (default: data/CORPUS.SRC-TGT, with .sentencepiece if so)
-  --cache DIR      where downloaded archives are kept (default: $LRDROP_CACHE, or else
-                   ~/.cache/lrdrop_fairseq)
+  --cache DIR      where downloaded archives are kept (default: $LRDROP_CACHE, or lrdrop_fairseq in
+                   $XDG_CACHE_HOME or ~/.cache)
   --from-dir DIR   take the archives from this folder, laid out like the cache; no network
   --workers N      processes (default: one per core, at most 8); the result does not depend on it
   --force          replace DIR, once the new one is complete
@@ -67,8 +67,7 @@ published_arguments() {
 
 open_work() {
     output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
-    # prepare.sh refuses it too, but that runs last, hours later.
-    [[ "$output" != *:* ]] || die "--output '$output': fairseq takes ':' for a separator of directories"
+    fairseq_paths --output "$output" # prepare.sh looks too, but that runs last, hours later
     work="$output.work"
     archives="$work/archives"
     if [[ -e "$output" && "$force" == false && -e "$work" ]]; then
@@ -96,11 +95,16 @@ open_work() {
     fi
     keep_work=true
     trap leave_work EXIT
+    # Without these a signal comes there with the status of the command before: a success.
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
 }
 
-# What was finished is kept for the next run.
+# What was finished is kept for the next run; a signal says nothing of the archives.
 leave_work() {
     local status=$?
+    if ((status > 128)); then keep_work=true; fi
     if ((status == 0)) || [[ "$keep_work" == false ]] || ! compgen -G "$work/done.*" >/dev/null; then
         rm -rf -- "$work"
     else

@@ -27,6 +27,12 @@ def test_the_longest_is_found(monkeypatch: pytest.MonkeyPatch, longest: int, mos
     assert expected * 15 / 16 <= found <= expected
 
 
+def test_where_nothing_fits_no_length_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention_layer, "_fits", lambda *_: False)
+    found = find_longest("dense", 2.0**30, 4096, KeptProcess())
+    assert (found.seconds, found.peak, found.status) == (None, None, "not below 1 GiB")
+
+
 def test_both_forms_do_the_same_work() -> None:
     gradients = []
     for form in ("dense", "blockwise"):

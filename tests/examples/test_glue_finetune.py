@@ -308,6 +308,8 @@ def test_goes_on_after_a_kill_and_ends_as_without(small: Path, whole: Path) -> N
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 143
     assert not json.loads((folder / "finetune.json").read_text())["finished"]
+    for stale in ("scores.valid.json", "predictions.valid.tsv"):  # of a model of another day
+        (folder / stale).touch()
 
     resumed = run(finetune(small, "killed"), real_environment())
     assert resumed.returncode == 0, resumed.stderr[-3000:]

@@ -304,6 +304,19 @@ def test_refuses_other_damage(bpe: Path, tmp_path: Path) -> None:
         prepare("RTE", tmp_path / "raw", other, tmp_path / "e")
 
 
+def test_an_encoder_that_does_not_belong_to_the_merges_is_refused(
+    bpe: Path, tmp_path: Path
+) -> None:
+    write_task(tmp_path / "raw", "RTE")
+    other = tmp_path / "bpe"
+    shutil.copytree(bpe, other)
+    pieces = json.loads((bpe / "encoder.json").read_text())
+    kept = {piece: number for piece, number in pieces.items() if piece != "t"}
+    (other / "encoder.json").write_text(json.dumps(kept))
+    with pytest.raises(glue_tasks.GlueError, match="encoder.json lacks 't', which vocab.bpe makes"):
+        prepare("RTE", tmp_path / "raw", other, tmp_path / "f")
+
+
 def test_published_sizes(bpe: Path) -> None:
     """Every subset of every task has one, and another number is refused."""
     for name in glue_tasks.read_tasks():

@@ -192,6 +192,10 @@ def test_nothing_is_taken_over_from_other_code(
     command = ("--from-dir", incomplete, "--output", tmp_path / "data")
     assert run(environment, *command, scripts=copy).returncode == 1
     assert "going on with" in run(environment, *command, scripts=copy).stderr
+    # Nor of files that have changed since.
+    (incomplete / "train.source").write_text("a corpus of one's own\n")
+    assert "starting anew" in run(environment, *command, scripts=copy).stderr
+    assert "going on with" in run(environment, *command, scripts=copy).stderr
     with (copy / "documents.py").open("a") as code:
         code.write("# edited\n")
     assert "starting anew" in run(environment, *command, scripts=copy).stderr

@@ -35,7 +35,10 @@ echo >>"$CALLS"
 if [[ "$(basename "$0")" == "${FAILS:-}" ]]; then exit 3; fi
 if [[ "$1" != *-* || "${2:-}" != --output ]]; then exit 0; fi
 mkdir -p "$3"
-echo '{}' >"$3/prepare.json"
+tokens=true
+if [[ " $* " == *" --sentencepiece "* ]]; then tokens=false; fi
+made='{"source_lang": "%s", "target_lang": "%s", "pretokenized": %s}'
+printf "$made" "${1%-*}" "${1#*-}" "$tokens" >"$3/prepare.json"
 """
 
 
@@ -143,6 +146,20 @@ def test_the_same_command_again_keeps_the_data(checkout: Path) -> None:
         if run(checkout, "wmt14_en_fr", "en-fr").returncode == 0
     ]
     assert names == [["prepare_wmt14.sh", "train.sh", "evaluate.sh"], ["train.sh", "evaluate.sh"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [(["en-de"], "en-de with tokens"), (["de-en", "--sentencepiece"], "de-en with sentencepiece")],
+)
+def test_data_of_another_direction_or_with_other_subwords_are_refused(
+    checkout: Path, arguments: list[str], wanted: str
+) -> None:
+    assert run(checkout, "iwslt14_en_de", "de-en", "--data", "own").returncode == 0
+    assert len(calls(checkout)) == 3
+    refused = run(checkout, "iwslt14_en_de", *arguments, "--data", "own")
+    assert refused.returncode == 1 and calls(checkout) == []
+    assert f"own was prepared for de-en with tokens, not for {wanted}" in refused.stderr
 
 
 def test_averages_and_searches_as_published_for_wmt(checkout: Path) -> None:
