@@ -364,11 +364,12 @@ def test_wrong_usage(runner: Runner, arguments: list[str], message: str) -> None
     assert "Usage: scripts/prepare_iwslt14.sh" in said
 
 
+@pytest.mark.parametrize("output, taken", [("a:b", "':' for a separator"), ("${x}", "'${' for")])
 def test_an_output_that_fairseq_cannot_take_is_refused_at_once(
-    runner: Runner, archives: Path
+    runner: Runner, archives: Path, output: str, taken: str
 ) -> None:
-    said = runner.refused(SCRIPT, "de-en", "--from-dir", archives, "--output", "a:b")
-    assert "fairseq takes ':' for a separator" in said
+    options = ("--from-dir", archives, "--output", output)
+    assert f"fairseq takes {taken}" in runner.refused(SCRIPT, "de-en", *options, status=2)
     assert list(runner.folder.iterdir()) == []
 
 
