@@ -65,7 +65,7 @@ need_packages fairseq pyarrow regex
 # `work`, beside the output: a new folder, or the one that a stopped run of the same command, files and code left.
 inputs=()
 for file in "$from_dir"/{train,val,valid,test}.{source,target}* "$bpe"/{encoder.json,vocab.bpe,dict.txt}; do
-    if [[ -f "$file" && -n "$from_dir$bpe" ]]; then inputs+=("$file"); fi
+    if [[ -f "$file" ]]; then inputs+=("$file"); fi
 done
 described="$( ((${#inputs[@]} == 0)) || stat --dereference --format '%n %s %Y' -- "${inputs[@]}")"
 open_work cnn_dm "$from_dir" "$bpe" "$described" "$(cat -- "$HERE"/{documents,prepare_documents}.py | cksum)"

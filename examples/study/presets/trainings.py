@@ -46,17 +46,9 @@ class Training(cell_jobs.Training):
         if self.study.average in (None, 1):
             one = self.folder / f"checkpoint_{'last' if self.study.average else 'best'}.pt"
             return ["--checkpoint", one] if one.is_file() else None
-        if self.complete():
-            self._name_last()
         there = len(list(self.folder.glob("checkpoint_*_*.pt")))
         count = min(self.study.average, there)
         return ["--save-dir", self.folder, "--average", str(count)] if count else None
-
-    def _name_last(self) -> None:
-        """Name the last checkpoint by its updates, as those before it are, if fairseq has not."""
-        updates = self.cell.method.updates
-        if not any(self.folder.glob(f"checkpoint_*_{updates}.pt")):
-            os.link(self.folder / "checkpoint_last.pt", self.folder / f"checkpoint_0_{updates}.pt")
 
     def run(self, commands: Commands) -> None:
         if self.begins_from and not self.folder.is_dir():
@@ -65,7 +57,15 @@ class Training(cell_jobs.Training):
         command: list[str | Path] = [sys.executable, MEASURE, self.folder / "memory.json"]
         command += [self.scripts / "train.sh", self.data, "--save-dir", self.folder]
         commands.run(self, [*command, *self._arguments()], training=True)
+        if self.study.average not in (None, 1):
+            self._name_last()
         self.done()
+
+    def _name_last(self) -> None:
+        """Name the last checkpoint by its updates, as those before it are, if fairseq has not."""
+        updates = self.cell.method.updates
+        if not any(self.folder.glob(f"checkpoint_*_{updates}.pt")):
+            os.link(self.folder / "checkpoint_last.pt", self.folder / f"checkpoint_0_{updates}.pt")
 
     def _branch(self, beginning: Path) -> None:
         """Take the checkpoints, the log and the memory of the beginning; all of it, or nothing.
