@@ -23,10 +23,8 @@ def read(path: Path) -> list[Row]:
         return list(csv.DictReader(lines, **FORMAT))
 
 
-def merge(
-    path: Path, key: Sequence[str], rows: Sequence[Row], group: Sequence[str] = ()
-) -> list[Row]:
-    """Put rows into the file, in the place of those with the same key; return all of them.
+def merge(path: Path, key: Sequence[str], rows: Sequence[Row], group: Sequence[str] = ()) -> None:
+    """Put rows into the file, in the place of those with the same key.
 
     Columns that only some of the rows have are empty in the others. The file is replaced whole.
 
@@ -47,4 +45,3 @@ def merge(
     writer.writeheader()
     writer.writerows(everything)
     write(path, text.getvalue())
-    return read(path)

@@ -51,7 +51,8 @@ def read_method(fields: Fields, top: Fields, reserved: Collection[str] = ()) -> 
     }
     weights: dict[str, Any] = {name: fields.weight(name) for name in WEIGHTS}
     numbers: dict[str, Any] = {
-        name: fields.whole(name, default, least=0) for name, default in defaults.items()
+        name: fields.whole(name, default, least=1 if name == "updates" else 0)
+        for name, default in defaults.items()
     }
     method = Method(fields.name, **weights, **numbers, flags=read_flags(fields, reserved))
     if method.updates % every:

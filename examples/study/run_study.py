@@ -43,7 +43,9 @@ def main() -> int:
             raise StudyError(f"another runner works in {args.output}: wait for it") from None
         machine = describe(args.device)
         place = Place(study, args.output.resolve(), args.device)
-        missing = [cell for cell in cells if not _has_row(args.output, study, cell)]
+        # Of all cells: the tables are over the rows of those that are not asked for, too.
+        complete = {cell.name for cell in study.cells if _has_row(args.output, study, cell)}
+        missing = [cell for cell in cells if cell.name not in complete]
         kind = kind_of(study.kind)
         jobs = kind.plan(place, missing)
         for job in jobs:
@@ -53,7 +55,8 @@ def main() -> int:
         return 1
     tables = Tables(place, kind, args.workers, machine)
     scheduler = Scheduler(jobs, args.workers, args.time_limit, tables.add)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     say(f"{study.name}: {len(cells)} cells, {len(cells) - len(missing)} of them complete; "
         f"{args.workers} side by side on {machine}")  # fmt: skip
     try:

@@ -146,6 +146,7 @@ def test_the_studies_of_the_project_can_be_read(path: Path) -> None:
             "updates: many",
             "updates must be a whole number of at least 1, not 'many'",
         ),
+        ("plain: {}", "plain: {updates: 0}", "updates must be a whole number of at least 1, not 0"),
         ("updates: 30", "updates: 35", "updates must be a multiple of validate_every"),
         ("start: 20", "start: 25", "start is 25; it must be below updates"),
         ("start: 20", "start: 30", "start is 30; it must be below updates"),
@@ -241,7 +242,8 @@ def test_tables_grow(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     assert merged_tables.read(path) == []
     merged_tables.merge(path, ["a"], [{"a": "2", "b": 'x "y"'}, {"a": "1", "b": "old"}])
-    rows = merged_tables.merge(path, ["a"], [{"a": "1", "b": "new", "c": "more"}])
+    merged_tables.merge(path, ["a"], [{"a": "1", "b": "new", "c": "more"}])
+    rows = merged_tables.read(path)
     assert rows == [{"a": "1", "b": "new", "c": "more"}, {"a": "2", "b": 'x "y"', "c": ""}]
     assert path.read_text() == 'a\tb\tc\n1\tnew\tmore\n2\tx "y"\t\n'
 
@@ -250,7 +252,8 @@ def test_a_cell_has_one_curve(tmp_path: Path) -> None:
     path, key = tmp_path / "t.tsv", ["cell", "update"]
     old = [{"cell": cell, "update": update} for cell in "ab" for update in "123"]
     merged_tables.merge(path, key, old)
-    rows = merged_tables.merge(path, key, [{"cell": "a", "update": "1"}], group=["cell"])
+    merged_tables.merge(path, key, [{"cell": "a", "update": "1"}], group=["cell"])
+    rows = merged_tables.read(path)
     assert [row["cell"] + row["update"] for row in rows] == ["a1", "b1", "b2", "b3"]
 
 
@@ -295,13 +298,15 @@ def test_table_by_hand() -> None:
     tests = [
         {"data": "d", "method": "LR-Drop", "baseline": "plain", "seed": seed, "subset": subset,
          "p BLEU": p}
-        for seed, subset, p in (("1", "test", "0.01"), ("1", "test1", "0.2"), ("2", "test", "0.03"))
+        for seed, subset, p in (
+            ("1", "test", "0.01"), ("1", "test1", "0.2"), ("2", "test", "0.03"), ("3", "test", "1")
+        )
     ]  # fmt: skip
     line = lines_of("LR-Drop", rows, tests=tests)[0]
     assert line["seeds"] == "1, 2", "a training that was stopped early is in no mean"
     assert (line["test sacreBLEU"], line["test1 sacreBLEU"]) == ("13.50 ± 2.12", "15.50 ± 2.12")
     assert line["− plain"] == "+3.50 (p 0.090, n 2)", "not to the plain training of other length"
-    assert line["bootstrap p to plain"] == "0.010 0.200; 0.030"
+    assert line["bootstrap p to plain"] == "1: 0.010 0.200; 2: 0.030", "nor in a test"
     assert line["− R-Drop"] == ""
     text = study_report.report(rows, [], [], ORDER)
     assert "- d/LR-Drop-seed3: 100 updates" in text
@@ -491,13 +496,16 @@ def test_a_complete_study_is_left_alone_and_another_one_is_refused(killed: Kille
     assert again.returncode == 0 and "2 cells, 2 of them complete" in again.stderr
     assert "starts" not in again.stderr
 
-    def refused(old: str, new: str) -> str:
+    def refused(old: str, new: str, *only: str) -> str:
         write_study(folder, **{old: new})
-        done = run_study(*killed.command)
+        done = run_study(*killed.command, *only)
         assert done.returncode == 1 and "other settings" in done.stderr
         return done.stderr
 
-    assert "has toy/LR-Drop-seed1 with other" in refused("hidden: 0.1", "hidden: 0.2")
+    changed = "hidden: 0.1", "hidden: 0.2"
+    assert "has toy/LR-Drop-seed1 with other" in refused(*changed)
+    # Its row would be in the table, whichever cells are asked for.
+    assert "has toy/LR-Drop-seed1 with other" in refused(*changed, "--only", "toy/plain-*")
     (output / "results.tsv").unlink()
     assert f"{output}/beginnings/toy/plain20-seed1 was made" in refused("--lr 0.003", "--lr 0.004")
     assert f"{output}/data/toy was made" in refused("vocab_size: 50", "vocab_size: 49")
@@ -590,8 +598,9 @@ def test_when_the_time_is_up_what_there_is_is_scored(
     assert [(row["seed"], row["stopped"]) for row in rows] == [("1", ""), ("3", "")]
 
 
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_a_second_runner_is_refused_and_an_ended_one_leaves_nothing_running(
-    tmp_path: Path, killed: Killed, fake: dict[str, str]
+    tmp_path: Path, killed: Killed, fake: dict[str, str], ending: signal.Signals
 ) -> None:
     arguments = seeds(tmp_path, "[3]", killed)
     first = subprocess.Popen(
@@ -606,9 +615,9 @@ def test_a_second_runner_is_refused_and_an_ended_one_leaves_nothing_running(
     wait_for(lambda: (cell / "checkpoint_best.pt").is_file())
     with cell.with_name(".LR-Drop-seed3.lock").open() as lock:
         assert not is_free(lock)
-        first.send_signal(signal.SIGTERM)
+        first.send_signal(ending)
         first.stderr.read()
-        assert first.wait() == 143
+        assert first.wait() == 128 + ending
         wait_for(lambda: is_free(lock))
 
 

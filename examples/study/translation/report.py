@@ -18,7 +18,7 @@ def report(
     parts = []
     for data in dict.fromkeys(row["data"] for row in complete):
         rows = [row for row in complete if row["data"] == data]
-        tests = [row for row in comparisons if row["data"] == data]
+        tests = [test for test in comparisons if _both_complete(test, rows)]
         parts += [f"## {data}", methods_table(rows, tests, order)]
         parts += ["### At equal wall-clock", equal_time_table(rows, curves, order)]
     if len({row["data"] for row in complete}) > 1:
@@ -29,6 +29,12 @@ def report(
     if not parts:
         return "No cell is complete yet.\n"
     return "\n\n".join([*parts, _notes(results)]) + "\n"
+
+
+def _both_complete(test: Row, rows: Sequence[Row]) -> bool:
+    """Whether a bootstrap test is of two of these trainings, none of which was stopped early."""
+    names = {(row["data"], row["method"], row["seed"]) for row in rows}
+    return {(test["data"], test[side], test["seed"]) for side in ("method", "baseline")} <= names
 
 
 def _early(row: Row) -> str:
@@ -52,11 +58,12 @@ def _notes(results: Sequence[Row]) -> str:
     )
     rules = ", ".join(dict.fromkeys(row["checkpoint"] for row in results))
     notes = textwrap.fill(
-        "Mean ± standard deviation over seeds. Differences: of the mean "
+        "Mean ± standard deviation over seeds. Valid nll: the lowest, in bits per token, whichever "
+        "checkpoint is scored. Differences: of the mean "
         f"{metric(results[0])} over the test sets, to the study's first plain method and its first "
         "R-Drop with the same model and updates; p of a paired t-test over seeds (in the table of "
         "all data sets over data sets and seeds, which are no independent samples of what one may "
-        "train on). Bootstrap p: of BLEU, test set by test set; seed by seed. Seconds: of the "
+        "train on). Bootstrap p: of BLEU, by seed, test set by test set. Seconds: of the "
         "whole training; s/update: of the updates with terms, validation included. Checkpoint: "
         f"{rules}. At equal wall-clock: the lowest validation loss that plain training or R-Drop "
         "of the same seed and machine had in the seconds that LR-Drop took, and the difference of "

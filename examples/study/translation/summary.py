@@ -69,12 +69,12 @@ def methods_table(rows: Sequence[Row], comparisons: Sequence[Row], order: Sequen
 
 
 def _bootstrap(comparisons: Sequence[Row], method: str, baseline: Sequence[Row]) -> str:
-    """p of BLEU of each seed, test sets after each other."""
+    """p of BLEU by seed, test sets after each other."""
     found: dict[str, list[str]] = {}
     for row in comparisons:
         if baseline and (row["method"], row["baseline"]) == (method, baseline[0]["method"]):
             found.setdefault(row["seed"], []).append(f"{float(row['p BLEU']):.3f}")
-    return "; ".join(" ".join(values) for values in found.values())
+    return "; ".join(f"{seed}: {' '.join(values)}" for seed, values in found.items())
 
 
 def together_table(results: Sequence[Row], order: Sequence[str]) -> str:
