@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +82,15 @@ class UpdateCounter:
             return original(*args, **kwargs)
 
         task.train_step = train_step
+
+    @contextmanager
+    def at(self, updates: int) -> Iterator[None]:
+        """Inside the block as after that many updates."""
+        before, self.updates = self.updates, updates
+        try:
+            yield
+        finally:
+            self.updates = before
 
     def read(self) -> int:
         """The number; ValueError before the first step."""

@@ -9,10 +9,11 @@ from fairseq.logging import metrics
 from omegaconf import II
 from torch import Tensor
 
-from lrdrop_fairseq.criterions import checks
+from lrdrop_fairseq.criterions import checks, first_step
 from lrdrop_fairseq.criterions.schedule import Schedule, UpdateCounter
 from lrdrop_fairseq.layer_terms import attention_distance, attention_term, hidden_term
 from lrdrop_fairseq.losses.hidden import hidden_state_distance
+from lrdrop_fairseq.wrappers import unwrap
 
 
 @dataclass
@@ -77,6 +78,8 @@ class SiameseCriterion:
         self.hidden_weight, self.attention_weight, self.output_weight = weights
         self.schedule = Schedule.of_options(*schedule)
         self._counter = None if self.schedule.constant else UpdateCounter(task)
+        if self.siamese and self.schedule.start > 0:
+            first_step.explain_full_memory(task, lambda: self.strength)
         self._model_checked = False
 
     @property
@@ -108,8 +111,31 @@ class SiameseCriterion:
             self._model_checked = True
         return (self.siamese_forward if begun else self.single_forward)(model, sample)
 
+    def rehearse(self, model: Any, sample: dict[str, Any]) -> None:
+        """Check the model, and run it as a siamese step does; nothing is changed by that.
+
+        So what cannot be trained is refused before the first update, not when the terms start.
+
+        Args:
+            model: as fairseq's trainer passes it, wrapped or not.
+            sample: any batch of the task, on the model's device.
+
+        Raises:
+            ValueError: the model cannot be trained with LR-Drop.
+        """
+        self.check_model(model, sample)
+        self._model_checked = True
+        inner = unwrap(model)[-1]
+        with first_step.rehearsal(inner):
+            inner.train()
+            if self._counter is None:
+                self.siamese_forward(inner, sample)
+            else:
+                with self._counter.at(self.schedule.start):
+                    self.siamese_forward(inner, sample)
+
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
-        """Raise ValueError for a model that cannot be trained so; called before the first step."""
+        """Raise ValueError for a model that cannot be trained so, by what it is."""
         checks.check_model(model, exposed=self.exposing)
 
     def single_forward(

@@ -1,4 +1,7 @@
-"""Says when the terms act, and warns where a training would end, or go on, without them."""
+"""Before the first update: rehearses a step with terms, and says when they act.
+
+Warns where a training would end, or go on, without them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def say_when_terms_act() -> None:
     """Let each training say it, as it begins and as it is resumed, and keep it in checkpoints.
 
     Without that, a training that another limit ends before the terms act is a plain one, and
-    nothing in its log says so.
+    nothing in its log says so. A step with terms is rehearsed there, too.
     """
     if hasattr(checkpoint_utils.load_checkpoint, START):
         return
@@ -34,6 +37,8 @@ def say_when_terms_act() -> None:
         extra_state, epoch_itr = load(cfg, trainer, **passthrough_args)
         start = _start(trainer)
         if start is not None:
+            if trainer.cfg.optimization.max_epoch >= 0:  # else there is nothing to train
+                _rehearse(trainer)
             _compare(start, (extra_state or {}).get(START), trainer.get_num_updates())
             _announce(start, trainer, epoch_itr)
         return extra_state, epoch_itr
@@ -53,6 +58,14 @@ def _start(trainer: Any) -> int | None:
     if isinstance(criterion, SiameseCriterion) and criterion.siamese:
         return criterion.schedule.start
     return None
+
+
+def _rehearse(trainer: Any) -> None:
+    """Refuse what LR-Drop cannot train here, where fairseq does not save it as ``crash.pt``."""
+    batch = trainer._dummy_batch
+    if batch is not None and batch != "DUMMY" and len(batch) > 0:  # else the first step does it
+        sample, _ = trainer._prepare_sample(batch)
+        trainer.get_criterion().rehearse(trainer.model, sample)
 
 
 def _compare(start: int, before: int | None, updates: int) -> None:

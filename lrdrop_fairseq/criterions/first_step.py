@@ -1,0 +1,67 @@
+"""What would fail in the first siamese step is found, or explained, as early as it can be."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrdrop_fairseq.compat.refusals import Refused
+
+
+@contextmanager
+def rehearsal(model: nn.Module) -> Iterator[None]:
+    """In the block ``model`` runs as in training, without gradients; it is left as it was.
+
+    So are the random numbers, on the model's device too: what trains then is the same training.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    before = [tensor.detach().clone() for tensor in tensors]  # quantization noise changes weights
+    devices = {tensor.device for tensor in tensors if tensor.is_cuda}
+    training = model.training
+    with torch.no_grad(), torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            model.train(training)
+            for tensor, value in zip(tensors, before):
+                tensor.copy_(value)
+
+
+def explain_full_memory(task: Any, strength: Callable[[], float]) -> None:
+    """Refuse what a GPU has no memory for once the terms act.
+
+    fairseq leaves out a batch that does not fit, with a warning. A training that fits until the
+    terms start, and not with the two passes from there on, would leave out all of them and never
+    come to its last update.
+
+    Args:
+        task: whose ``train_step`` is to raise :class:`Refused` where memory is full before any
+            step with terms has succeeded. Later, fairseq may do as it does.
+        strength: above 0 if the terms act in the step that is done.
+    """
+    original = task.train_step
+    succeeded = False
+
+    @functools.wraps(original)
+    def train_step(*args: Any, **kwargs: Any) -> Any:
+        nonlocal succeeded
+        try:
+            result = original(*args, **kwargs)
+        except RuntimeError as error:
+            if "out of memory" in str(error) and not succeeded and strength() > 0:
+                raise Refused(
+                    "no memory is left for the first update in which LR-Drop's terms act: it holds "
+                    "every sentence twice, and the updates before hold it once. Give half of "
+                    "--max-tokens or --batch-size, and twice --update-freq, which is the same "
+                    f"batch; the training goes on from its last checkpoint ({error})"
+                ) from error
+            raise
+        succeeded = succeeded or strength() > 0
+        return result
+
+    task.train_step = train_step

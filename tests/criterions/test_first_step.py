@@ -1,0 +1,133 @@
+"""What would fail where the terms start is refused before, and the rehearsal changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lrdrop_fairseq.compat.refusals import Refused
+from lrdrop_fairseq.criterions import first_step
+from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
+    LRDropLabelSmoothedCrossEntropyCriterion as Criterion,
+)
+from lrdrop_fairseq.criterions.siamese_criterion import SiameseCriterion
+from lrdrop_fairseq.models.transformer import LRDropTransformer
+from tests.compat.test_run_state import FLAGS, run, updates
+from tests.toy import write_data
+
+OURS = [*FLAGS, *"--criterion lr_drop_label_smoothed_cross_entropy --max-update 4".split()]
+LATE = ["--arch", "lr_drop_transformer", "--lr-drop-start", "2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lengths = [(1 + i % 7, 1 + i % 5) for i in range(48)]
+    folder = tmp_path_factory.mktemp("data")
+    return write_data(folder, {"train": lengths, "valid": lengths[5:9]})
+
+
+@pytest.mark.parametrize("start", ["0", "2"])
+def test_a_model_without_states_is_refused_and_not_saved(
+    data: Path, tmp_path: Path, start: str
+) -> None:
+    """fairseq saves what fails in an update, with its optimizer, as crash.pt."""
+    with pytest.raises(Refused, match="TransformerModel exposes no layer states"):
+        run(data, tmp_path, *OURS, "--arch", "transformer", "--lr-drop-start", start)
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_what_the_plain_updates_would_not_notice_is_refused_before_them(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = LRDropTransformer.__mro__[2].forward  # type: ignore[attr-defined]
+
+    def three(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return (*forward(self, *args, **kwargs), None)
+
+    monkeypatch.setattr(LRDropTransformer.__mro__[2], "forward", three)
+    with pytest.raises(ValueError, match="returns something else than"):
+        run(data, tmp_path, *OURS, *LATE)
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_a_rehearsed_training_is_the_same_training(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rehearsed = run(data, tmp_path / "rehearsed", *OURS, *LATE)
+    monkeypatch.setattr(SiameseCriterion, "rehearse", lambda *_: None)
+    not_rehearsed = run(data, tmp_path / "not", *OURS, *LATE)
+    assert updates(rehearsed) == 4
+    for name, value in not_rehearsed["model"].items():
+        assert torch.equal(value, rehearsed["model"][name]), name
+
+
+class Noisy(nn.Module):
+    """Changes its weights, its buffers and the random numbers, as some layers do in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(3, 3), nn.BatchNorm1d(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.linear.weight.data = self.linear.weight.data * torch.rand(3, 3)
+        result: Tensor = self.norm(self.linear(x))
+        return result
+
+
+def test_a_rehearsal_leaves_the_model_and_the_random_numbers_as_they_were() -> None:
+    model = Noisy().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    with pytest.raises(KeyError), first_step.rehearsal(model):
+        model.train()
+        assert not model(torch.randn(4, 3)).requires_grad
+        assert not torch.equal(model.linear.weight, before["linear.weight"])
+        assert not torch.equal(model.norm.running_mean, before["norm.running_mean"])
+        raise KeyError
+    assert torch.equal(torch.get_rng_state(), state) and not model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_full_memory_where_the_terms_start_ends_the_training_in_words(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fairseq would leave out batch after batch, without end."""
+    original = Criterion.siamese_forward
+
+    def siamese_forward(self: Any, model: Any, sample: Any) -> Any:
+        if torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return original(self, model, sample)
+
+    monkeypatch.setattr(Criterion, "siamese_forward", siamese_forward)
+    with pytest.raises(Refused, match=r"half of --max-tokens .* twice --update-freq.*2.00 GiB"):
+        run(data, tmp_path, *OURS, *LATE)
+
+
+def test_a_batch_that_does_not_fit_is_fairseqs_to_leave_out_before_and_after_that() -> None:
+    strength, error = 0.0, RuntimeError("CUDA out of memory")
+
+    def train_step(fails: bool) -> str:
+        if fails:
+            raise error
+        return "done"
+
+    task = SimpleNamespace(train_step=train_step)
+    first_step.explain_full_memory(task, lambda: strength)
+    assert task.train_step(fails=False) == "done"
+    with pytest.raises(RuntimeError) as before:
+        task.train_step(fails=True)
+    assert before.value is error
+    strength = 0.5
+    with pytest.raises(Refused):
+        task.train_step(fails=True)
+    assert task.train_step(fails=False) == "done"
+    with pytest.raises(RuntimeError) as after:
+        task.train_step(fails=True)
+    assert after.value is error
