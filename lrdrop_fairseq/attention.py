@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from fairseq.modules import MultiheadAttention
 from torch import Tensor, nn
 
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.layer_states import Attention, AttentionInputs, AttentionMap
 from lrdrop_fairseq.losses.attention import attention_probabilities
 
@@ -142,13 +143,26 @@ def merge_masks(
     """One additive mask, in the dtype of the queries as the fast kernels want it.
 
     Args:
-        attn_mask: T x S, additive, or None.
+        attn_mask: T x S, additive, or True at keys that may not be seen, or None.
         key_padding_mask: B x S, nonzero at padding, or None.
 
     Returns:
         T x S or B x 1 x (T or 1) x S; None if both masks are None.
+
+    Raises:
+        ValueError: ``attn_mask`` is another one for each sentence and head.
     """
-    mask = None if attn_mask is None else attn_mask.to(dtype)
+    mask = None
+    if attn_mask is not None:
+        if attn_mask.dim() != 2:
+            raise Refused(
+                f"LR-Drop cannot expose an attention whose mask has the shape "
+                f"{tuple(attn_mask.shape)}: it must be one of queries x keys for all sentences. "
+                "Set --lr-drop-attention-weight 0"
+            )
+        mask = attn_mask.to(dtype)
+        if attn_mask.dtype == torch.bool:
+            mask = torch.zeros_like(mask).masked_fill(attn_mask, float("-inf"))
     if key_padding_mask is not None:
         # B x S -> B x 1 x 1 x S
         padding = key_padding_mask.bool()[:, None, None, :]

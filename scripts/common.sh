@@ -79,6 +79,7 @@ need_positive() {
 fairseq_paths() {
     while (($# > 0)); do
         case "$2" in
+            -*) usage_error "$1 '$2': other programs take a name with '-' in front for an option; write './$2'" ;;
             *:*) usage_error "$1 '$2': fairseq takes ':' for a separator of directories" ;;
             *"\${"*) usage_error "$1 '$2': fairseq takes '\${' for the begin of a variable" ;;
             *$'\n'*) usage_error "$1 has a line break" ;;

@@ -61,19 +61,18 @@ check() { "$PY" "$ROOT/scripts/runs/install_checks.py" "$@"; }
 
 # check_compiler: fairseq has C++ to compile; better to say now than minutes later.
 check_compiler() {
-    local compiler headers
-    compiler="${CXX:-$("$PY" -c \
-        'import sysconfig; print((sysconfig.get_config_var("CXX") or "c++").split()[0])')}"
-    command -v "$compiler" >/dev/null ||
-        die "no C++ compiler: fairseq has parts in C++, and '$compiler' is not on PATH. Install one" \
+    local compiler headers  # a compiler may have words behind it, as in "ccache g++"
+    read -ra compiler <<<"${CXX:-$("$PY" -c 'import sysconfig; print(sysconfig.get_config_var("CXX") or "c++")')}"
+    command -v "${compiler[0]}" >/dev/null ||
+        die "no C++ compiler: fairseq has parts in C++, and '${compiler[0]}' is not on PATH. Install one" \
             "(Debian, Ubuntu: apt-get install g++; macOS: xcode-select --install) or set CXX"
     headers="$("$PY" -c 'import sysconfig; print(sysconfig.get_path("include"))')"
     [[ -f "$headers/Python.h" ]] ||
         die "no C headers of Python: $headers/Python.h is missing, and fairseq has parts to compile" \
             "(Debian, Ubuntu: apt-get install python3-dev)"
     printf '#include <Python.h>\n#include <vector>\n' |
-        "$compiler" -std=c++11 -fsyntax-only -I"$headers" -x c++ - ||
-        die "the C++ compiler '$compiler' cannot compile an empty program, see above"
+        "${compiler[@]}" -std=c++11 -fsyntax-only -I"$headers" -x c++ - ||
+        die "the C++ compiler '${compiler[*]}' cannot compile an empty program, see above"
 }
 
 # torch_version: prints torch's version as pip knows it (torch.__version__ may add +cu130, which

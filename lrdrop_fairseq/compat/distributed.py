@@ -134,7 +134,9 @@ def start_processes_without_gpus() -> None:
         if distributed.distributed_backend == "nccl":
             raise Refused(
                 "--distributed-backend nccl, the default, needs a CUDA device for each of the "
-                f"{distributed.distributed_world_size} processes: add --distributed-backend gloo"
+                f"{distributed.distributed_world_size} processes, of which there are by default as "
+                "many as GPUs, with --cpu too: add --distributed-backend gloo, or "
+                "--distributed-world-size 1 for one process"
             )
         port = distributed.distributed_port if distributed.distributed_port > 0 else _free_port()
         distributed.distributed_init_method = f"tcp://localhost:{port}"

@@ -87,7 +87,8 @@ def keep_run_state() -> None:
     - It saves before the validation loss reaches the scheduler at the end of an epoch, so
       ``reduce_lr_on_plateau`` does not see that loss (see also :mod:`.schedules`).
     - A checkpoint of ``--no-save-optimizer-state`` says how many updates it had, but a run that
-      resumes from it begins at 0 again.
+      resumes from it begins at 0 again. (It lacks the optimizer's averages all the same, and the
+      rate that ``reduce_lr_on_plateau`` had come to: a warning says so.)
     - Fine-tuning has the hours of the pretraining in ``--stop-time-hours``, though all else of
       it begins anew.
 
@@ -147,7 +148,11 @@ def _count_updates_without_optimizer(trainer: Any, filename: str) -> None:
     updates = trainer._optim_history[-1]["num_updates"]
     if filename == os.path.join(trainer.cfg.checkpoint.save_dir, own):
         if trainer.get_num_updates() < updates:
-            logger.warning("%s: no optimizer was saved, so its averages begin anew", filename)
+            scheduler = getattr(trainer.cfg.lr_scheduler, "_name", None)
+            and_rate = ", and the learning rate" if scheduler == "reduce_lr_on_plateau" else ""
+            logger.warning(
+                "%s: no optimizer was saved, so its averages%s begin anew", filename, and_rate
+            )
             trainer.set_num_updates(updates)
 
 

@@ -13,6 +13,10 @@ from torch import Tensor
 from lrdrop_fairseq.losses.float_product import float_product
 from lrdrop_fairseq.siamese import halves
 
+# What is added to a score that is not to count: -inf, or as of some of fairseq's layers -1e8 and
+# -1e4. The exponential of less than this is 0 beside any score that counts.
+FORBIDDEN = -1e3
+
 
 def attention_probabilities(
     query: Tensor, key: Tensor, scale: float, mask: Tensor | None = None
@@ -88,4 +92,4 @@ def visible_keys(mask: Tensor | None, n_keys: int) -> Tensor | int:
     """
     if mask is None:
         return n_keys
-    return (mask != float("-inf")).sum(dim=-1)[:, 0].clamp_min(1)
+    return (mask > FORBIDDEN).sum(dim=-1)[:, 0].clamp_min(1)

@@ -78,8 +78,8 @@ preprocess_in() {
     local folder="$1"
     shift
     (
-        cd -- "$folder"
-        python -m fairseq_cli.preprocess "$@" --workers "$workers" >preprocess.out 2>&1
+        cd -- "$folder" && # no exit by itself: behind || there is none
+            python -m fairseq_cli.preprocess "$@" --workers "$workers" >preprocess.out 2>&1
     ) || {
         tail -n 20 -- "$folder/preprocess.out" >&2
         die "fairseq-preprocess failed; its last lines are above"

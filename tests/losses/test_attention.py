@@ -157,6 +157,9 @@ def test_visible_keys_of_every_shape_of_mask() -> None:
 
     assert visible_keys(None, 3) == 3
     assert count(causal) == [[1, 2, 3]]
+    for finite in (-1e8, -1e4):  # of fairseq's encoder layer, in single and in half precision
+        for dtype in (torch.float32, torch.float16, torch.bfloat16):
+            assert count(causal.clamp_min(finite).to(dtype).clamp_min(-6e4)) == [[1, 2, 3]]
     assert count(padding) == [[2], [3]]
     assert count(causal + padding) == [[1, 2, 2], [1, 2, 3]]
     assert count(torch.full((3, 3), -INF)) == [[1, 1, 1]]

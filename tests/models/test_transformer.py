@@ -298,6 +298,30 @@ def test_an_attention_that_cannot_be_exposed_is_refused() -> None:
         ExposedAttention.adopt(own)
 
 
+@pytest.mark.parametrize("masked", ["bool", "byte padding", "finite"])
+def test_a_mask_of_ones_own_architecture_is_applied_as_fairseq_does(masked: str) -> None:
+    """A binary one is True, or 1, at keys that may not be seen."""
+    from fairseq.modules import MultiheadAttention
+
+    torch.manual_seed(1)
+    exposed = MultiheadAttention(8, 2, dropout=0.0)
+    x, causal = torch.randn(5, 3, 8), torch.ones(5, 5).triu(1).bool()  # T x B x C, T x S
+    mask = causal if masked == "bool" else torch.zeros(5, 5).masked_fill(causal, -1e8)
+    padding = torch.zeros(3, 5).byte() if masked == "byte padding" else None
+    expected, _ = exposed(x, x, x, key_padding_mask=padding, attn_mask=mask)
+    ExposedAttention.adopt(exposed)
+    heard: list[Any] = []
+    with attention.listening(exposed, lambda one: one, heard):
+        actual, _ = exposed(x, x, x, key_padding_mask=padding, attn_mask=mask)
+    torch.testing.assert_close(actual, expected)
+    assert heard[0].probabilities[:, :, causal].eq(0).all()
+
+
+def test_a_mask_for_each_head_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match=r"shape \(6, 5, 5\).*--lr-drop-attention-weight 0"):
+        attention.merge_masks(torch.zeros(6, 5, 5), None, torch.float32)
+
+
 @pytest.mark.parametrize(
     "arch, width, ffn, heads, layers",
     [

@@ -579,6 +579,7 @@ def test_large_alphabets_lose_their_rarest_characters(
         (["--output", "a:b"], "takes ':' for a separator"),
         (["--output", "a${b}"], "takes '${' for the begin of a variable"),
         (["--output", "a\n"], "--output has a line break"),
+        (["--output", "-a"], "--output '-a': other programs take a name with '-' in front"),
         (["--target-lang", "gz"], "'gz' is no language"),
         (["--vocab-size", "3000000000"], "--vocab-size is at most 2147483647, not '3000000000'"),
         (["--vocab-size", "9" * 30], "--vocab-size is at most 2147483647"),

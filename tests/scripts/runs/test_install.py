@@ -73,7 +73,18 @@ def test_a_folder_that_is_no_environment_is_left_alone(clone: Path) -> None:
     assert (clone / ".venv" / "mine").exists()
 
 
-def test_missing_compiler_is_said_before_anything_is_downloaded(clone: Path) -> None:
+@pytest.mark.parametrize(
+    ("compiler", "message"),
+    [
+        ("no-such-compiler", "'no-such-compiler' is not on PATH"),
+        ("no-such-cache c++", "'no-such-cache' is not on PATH"),
+        # A command of several words is one: env starts the last of them.
+        ("env false", "the C++ compiler 'env false' cannot compile an empty program"),
+    ],
+)
+def test_missing_compiler_is_said_before_anything_is_downloaded(
+    clone: Path, compiler: str, message: str
+) -> None:
     # An environment without fairseq, in which every other step would fail the test.
     executable(
         clone / ".venv" / "bin" / "python",
@@ -83,9 +94,9 @@ def test_missing_compiler_is_said_before_anything_is_downloaded(clone: Path) -> 
         f"    *) exec '{sys.executable}' \"$@\" ;;",
         "esac",
     )
-    result = install(clone, CXX="no-such-compiler")
+    result = install(clone, CXX=compiler)
     assert result.returncode == 1
-    assert "no C++ compiler" in result.stderr and "'no-such-compiler'" in result.stderr
+    assert message in result.stderr
     assert "installing" not in result.stderr
 
 

@@ -82,6 +82,11 @@ def value(arguments: list[str], flag: str) -> str:
             "DATA 'D:A': fairseq takes ':' for a separator",
         ),
         (
+            ["DATA", "--method", "plain", "--preset", "iwslt", "--save-dir", "-s"],
+            "--save-dir '-s': other programs take a name with '-' in front for an option; "
+            "write './-s'",
+        ),
+        (
             ["DATA", "--method", "plain", "--preset", "iwslt", "--save-dir", "${S}"],
             "--save-dir '${S}': fairseq takes '${' for the begin of a variable",
         ),
