@@ -100,7 +100,10 @@ def find_longest(form: str, limit: float, most: int, process: KeptProcess) -> Me
 
 def _fits(form: str, length: int, limit: float) -> bool:
     progress(f"{form}, T = {length}: is it below {limit / 2**30:g} GiB?")
-    peak: int | None = in_process(EXACT, _peak, form, length, limit)
+    try:
+        peak: int | None = in_process(EXACT, _peak, form, length, limit)
+    except ProcessFailed:  # killed where memory ends, below the limit
+        return False
     return peak is not None and peak <= limit
 
 

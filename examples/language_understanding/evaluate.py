@@ -70,7 +70,8 @@ def run_summarize(options: argparse.Namespace) -> None:
     write(options.output / "summary.tsv", as_tsv(table))
     print(as_text(table))
     try:
-        from examples.language_understanding.glue_plot import draw, save
+        from examples.figures import save
+        from examples.language_understanding.glue_plot import draw
     except ModuleNotFoundError as error:
         print(f"no seeds.png: {error}; scripts/install.sh --plots installs it", file=sys.stderr)
         return

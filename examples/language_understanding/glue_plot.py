@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import matplotlib
 
 from examples.language_understanding.glue_summary import Group, Grouped, titles
@@ -65,11 +62,3 @@ def draw(grouped: Grouped) -> Figure:
         axes.set_ylabel(f"{metric_of(members).replace('_', ' ')} [%]", fontsize=9)
     figure.suptitle("Each dot a seed, the line their median", fontsize=11)
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a PNG that appears only when it is complete."""
-    aside = path.with_suffix(".part")
-    figure.savefig(aside, dpi=150, format="png")
-    plt.close(figure)
-    os.replace(aside, path)

@@ -130,6 +130,8 @@ for task in "${tasks[@]}"; do
         [[ -f "$output/$task/prepare.json" ]] ||
             die "$output/$task was not made by this script (it has no prepare.json); choose another --output"
         if [[ "$force" == false ]]; then
+            "${MODULE[@]}" examples.language_understanding.prepared_with "$output/$task" \
+                ${encoder:+--encoder "$encoder"} ${bpe:+--bpe "$bpe"}
             note "$output/$task is complete; --force makes it again"
             continue
         fi

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from examples.figures import save
 from examples.study.merged_tables import Row
 
 matplotlib.use("Agg")  # files only, so that no display is needed
@@ -82,14 +82,6 @@ def style(index: int) -> dict[str, Any]:
         "color": COLOURS[index % len(COLOURS)],
         "linestyle": DASHES[(index + index // 8) % 4],
     }
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure whole."""
-    aside = path.with_suffix(".part")
-    figure.savefig(aside, dpi=150, format="png")
-    plt.close(figure)
-    os.replace(aside, path)
 
 
 def _seeds(rows: Sequence[Row], column: str) -> list[list[Row]]:

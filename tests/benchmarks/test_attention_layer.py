@@ -33,6 +33,18 @@ def test_where_nothing_fits_no_length_is_named(monkeypatch: pytest.MonkeyPatch) 
     assert (found.seconds, found.peak, found.status) == (None, None, "not below 1 GiB")
 
 
+def test_where_memory_ends_before_the_limit_a_length_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process of the trial is killed then, without a word."""
+
+    def killed(*_: Any) -> None:
+        raise ProcessFailed("was killed")
+
+    monkeypatch.setattr(attention_layer, "in_process", killed)
+    assert not attention_layer._fits("dense", 512, 2.0**40)
+
+
 def test_both_forms_do_the_same_work() -> None:
     gradients = []
     for form in ("dense", "blockwise"):

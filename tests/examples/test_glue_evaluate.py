@@ -13,6 +13,7 @@ import pytest
 import torch
 from fairseq.data import Dictionary
 
+from examples import figures
 from examples.language_understanding import evaluate as glue_evaluate
 from examples.language_understanding import (
     glue_metrics,
@@ -170,7 +171,7 @@ def test_plot_shows_every_seed_and_the_median(tmp_path: Path) -> None:
     dots, median = figure.axes[0].lines[:2]
     assert sorted(dots.get_ydata()) == [1, 2, 8, 16] and len(set(dots.get_xdata())) == 4
     assert list(median.get_ydata()) == [5, 5]
-    glue_plot.save(figure, tmp_path / "seeds.png")
+    figures.save(figure, tmp_path / "seeds.png")
     assert (tmp_path / "seeds.png").read_bytes().startswith(b"\x89PNG")
     assert not (tmp_path / "seeds.part").exists()
 

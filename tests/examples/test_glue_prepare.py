@@ -394,6 +394,14 @@ def test_from_archives_to_data(bpe: Path, tmp_path: Path) -> None:
     assert again.returncode == 0 and "is complete" in again.stderr
     assert (output / "RTE" / "prepare.json").stat().st_mtime_ns == written
 
+    other = shutil.copytree(bpe, tmp_path / "other bpe")
+    with (other / "dict.txt").open("a") as dictionary:
+        dictionary.write("one-more 1\n")
+    refused = run("RTE", *flags, "--any-size", "--bpe", other, table=table)
+    assert refused.returncode == 1 and "made with another tokenizer (gpt2-bpe)" in refused.stderr
+    same = run("RTE", *flags, "--any-size", "--bpe", bpe, table=table)
+    assert same.returncode == 0 and "is complete" in same.stderr
+
     forced = run("RTE", *flags, "--any-size", "--force", table=table)
     assert forced.returncode == 0, forced.stderr
     assert (output / "RTE" / "prepare.json").stat().st_mtime_ns > written

@@ -213,6 +213,19 @@ def test_beginnings_are_shared(tmp_path: Path) -> None:
     assert [job.name.split()[-1] for job in part] == [
         "toy", "toy/plain10-seed1", "toy/plain20-seed1", "toy/late-seed1", "toy/late-seed1"
     ]  # fmt: skip
+
+
+def test_a_beginning_of_many_flags_has_a_name_that_fits(tmp_path: Path) -> None:
+    """No longer than 255 characters, as of all file systems; another one for other flags."""
+    names = set()
+    for layers in "12":
+        flags = " ".join(f"--{side}-embed-path {'x' * 200}" for side in ("encoder", "decoder"))
+        flags += f" --encoder-layers {layers}"
+        study = read(tmp_path, **{"ramp: 5}": f"ramp: 5, flags: {flags}}}"})
+        found = plan.plan(jobs.Place(study, tmp_path, "cpu"), study.cells)
+        names |= {job.folder.name for job in found if job.name.startswith("begin ")}
+    assert len(names) == 2
+    assert all(len(name) < 100 for name in names)
     # Everything comes after what it needs.
     for position, job in enumerate(found):
         assert all(need in found[:position] for need in job.needs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,9 @@ from examples.study.presets.preparations import Preparation
 from examples.study.presets.studies import Cell
 from examples.study.presets.trainings import Training
 from examples.study.studies import Method
+
+# A folder of a beginning has its flags in its name, where a file system takes it.
+LONGEST_SUFFIX = 150
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Plan:
         """The plain updates up to ``start``, going on from the beginning ``before``."""
         flags = cell.method.plain_flags
         suffix = "".join(c if c.isalnum() else "_" for c in "".join(flags))
+        if len(suffix) > LONGEST_SUFFIX:
+            suffix = hashlib.sha256(suffix.encode()).hexdigest()[:16]
         plain = Method(f"plain{start}{suffix}", start=start, updates=start, flags=flags)
         begun = replace(cell, method=plain)
         folder = place.output / "beginnings" / begun.name

@@ -9,7 +9,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from examples.study.curves import new_panels, save, style
+from examples.figures import save
+from examples.study.curves import new_panels, style
 from examples.study.merged_tables import Row
 from examples.study.sentences.report import metric, score
 

@@ -6,7 +6,6 @@ plots.py OUTPUT
 from __future__ import annotations
 
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ matplotlib.use("Agg")  # files only, so that no display is needed
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from examples.figures import save  # noqa: E402
 from examples.translation.demo.report import SYSTEMS  # noqa: E402
 from examples.translation.records.training_log import TERMS, LogError, TrainingLog, read_log  # noqa: E402
 
@@ -80,13 +80,6 @@ def terms_figure(log: TrainingLog) -> Figure:
         axes.grid(alpha=0.3)
     figure.suptitle("LR-Drop terms in training, before their weights", fontsize=11)
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG that appears only when it is complete."""
-    aside = path.with_suffix(".part")
-    figure.savefig(aside, dpi=150, format="png")
-    os.replace(aside, path)
 
 
 def main(arguments: list[str]) -> int:
