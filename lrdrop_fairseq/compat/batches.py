@@ -55,8 +55,8 @@ def keep_batches_across_resume() -> None:
     than the run that it continues: of the epoch that was interrupted some sentences come twice
     and others never, and the result is no longer that of an uninterrupted run.  Here the batches
     are always those of epoch 1, as in a run that was never interrupted.  Tasks that rebuild
-    their batches in every epoch are left alone. (Not the same are they with
-    ``--update-ordered-indices-seed``, which has the epoch in its seed.)
+    their batches in every epoch are left alone. (With ``--update-ordered-indices-seed``, which has
+    the epoch in its seed, a run that resumes still has batches of its own.)
 
     Ends with: a fairseq that makes reusable batches with a seed free of the epoch (none so far).
     """
