@@ -32,6 +32,8 @@ def test_a_signal_keeps_what_is_finished(tmp_path: Path, number: signal.Signals,
     process = subprocess.Popen(
         ["bash", "-euc", PREPARE, "scripts/prepare.sh", str(tmp_path / "data"), kind],
         cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # What the tests themselves were started to ignore (nohup), a shell cannot trap.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )  # fmt: skip
     while not (work / "begun").exists() and process.poll() is None:
         time.sleep(0.01)
