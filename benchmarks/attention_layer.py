@@ -29,7 +29,7 @@ from benchmarks.machine import (
     resident_bytes,
     start_over,
 )
-from benchmarks.processes import OUT_OF_MEMORY, KeptProcess, ProcessFailed, in_process
+from benchmarks.processes import KILLED, OUT_OF_MEMORY, KeptProcess, ProcessFailed, in_process
 from benchmarks.tables import print_lines, progress, write_lines
 
 
@@ -102,8 +102,10 @@ def _fits(form: str, length: int, limit: float) -> bool:
     progress(f"{form}, T = {length}: is it below {limit / 2**30:g} GiB?")
     try:
         peak: int | None = in_process(EXACT, _peak, form, length, limit)
-    except ProcessFailed:  # killed where memory ends, below the limit
-        return False
+    except ProcessFailed as problem:
+        if str(problem) not in (OUT_OF_MEMORY, KILLED):
+            raise
+        return False  # memory ends below the limit
     return peak is not None and peak <= limit
 
 

@@ -16,6 +16,7 @@ from unittest import mock
 
 # What a ProcessFailed says where memory was all that went wrong.
 OUT_OF_MEMORY = "out of memory"
+KILLED = "the process was killed, perhaps because memory ran out"
 
 
 class ProcessFailed(Exception):
@@ -44,7 +45,7 @@ class KeptProcess:
         try:
             result, problem = self._pool.submit(_guarded, function, args).result()
         except BrokenProcessPool:
-            result, problem = None, "the process was killed, perhaps because memory ran out"
+            result, problem = None, KILLED
         if problem:
             self.stop()
             raise ProcessFailed(problem)

@@ -45,15 +45,11 @@ def read_seeds(top: Fields) -> list[int]:
 def read_method(fields: Fields, top: Fields, reserved: Collection[str] = ()) -> Method:
     """A method; what it has not of its own is the study's."""
     every = top.whole("validate_every")
-    defaults = {
-        "updates": top.whole("updates"),
-        **{key: top.whole(key, 0, least=0) for key in ("start", "ramp")},
-    }
     weights: dict[str, Any] = {name: fields.weight(name) for name in WEIGHTS}
     numbers: dict[str, Any] = {
-        name: fields.whole(name, default, least=1 if name == "updates" else 0)
-        for name, default in defaults.items()
+        name: fields.whole(name, top.whole(name, 0, least=0), least=0) for name in ("start", "ramp")
     }
+    numbers["updates"] = fields.whole("updates", top.whole("updates"))
     method = Method(fields.name, **weights, **numbers, flags=read_flags(fields, reserved))
     if method.updates % every:
         raise StudyError(f"{fields.where}: updates must be a multiple of validate_every ({every})")

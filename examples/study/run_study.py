@@ -21,7 +21,7 @@ from examples.study.merged_tables import read
 from examples.study.progress import say
 from examples.study.read_study import read_study
 from examples.study.schedule import Scheduler
-from examples.study.studies import Cell, Study
+from examples.study.studies import Study
 from examples.study.study_fields import StudyError
 from examples.study.tables import Tables
 
@@ -44,7 +44,7 @@ def main() -> int:
         machine = describe(args.device)
         place = Place(study, args.output.resolve(), args.device)
         # Of all cells: the tables are over the rows of those that are not asked for, too.
-        complete = {cell.name for cell in study.cells if _has_row(args.output, study, cell)}
+        complete = _complete(args.output / "results.tsv", study)
         missing = [cell for cell in cells if cell.name not in complete]
         kind = kind_of(study.kind)
         jobs = kind.plan(place, missing)
@@ -72,25 +72,27 @@ def main() -> int:
     return scheduler.report()
 
 
-def _has_row(output: Path, study: Study, cell: Cell) -> bool:
-    """Whether results.tsv has the cell, trained to its end; here or elsewhere.
+def _complete(path: Path, study: Study) -> set[str]:
+    """The names of the study's cells that results.tsv has, trained to their end; here or elsewhere.
 
     Raises:
-        StudyError: the row is of a training with other settings.
+        StudyError: a row is of a training with other settings.
     """
-    path = output / "results.tsv"
+    cells = {(c.data.name, c.method.name, str(c.seed)): c for c in study.cells}
+    complete = set()
     for row in read(path):
-        if (row["data"], row["method"], row["seed"]) == (
-            cell.data.name, cell.method.name, str(cell.seed)
-        ):  # fmt: skip
-            if row["settings"] != study.settings(cell):
-                raise StudyError(
-                    f"{path} has {cell.name} with other settings: there '{row['settings']}', in "
-                    f"the study '{study.settings(cell)}'. Give the method another name, or take "
-                    "the row and its folder away"
-                )
-            return not row["stopped"]
-    return False
+        cell = cells.get((row["data"], row["method"], row["seed"]))
+        if cell is None:
+            continue
+        if row["settings"] != study.settings(cell):
+            raise StudyError(
+                f"{path} has {cell.name} with other settings: there '{row['settings']}', in "
+                f"the study '{study.settings(cell)}'. Give the method another name, or take "
+                "the row and its folder away"
+            )
+        if not row["stopped"]:
+            complete.add(cell.name)
+    return complete
 
 
 def _parse() -> argparse.Namespace:

@@ -24,6 +24,7 @@ def rehearsal(model: nn.Module) -> Iterator[None]:
     devices = {tensor.device for tensor in tensors if tensor.is_cuda}
     training = model.training
     with torch.no_grad(), torch.random.fork_rng(devices):
+        model.train()
         try:
             yield
         finally:

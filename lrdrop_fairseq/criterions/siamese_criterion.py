@@ -1,6 +1,7 @@
 """What every LR-Drop criterion does beside its task loss: two passes, the terms of the layers."""
 
 # No "from __future__ import annotations": fairseq reads the types of the config's fields.
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,13 +127,9 @@ class SiameseCriterion:
         self.check_model(model, sample)
         self._model_checked = True
         inner = unwrap(model)[-1]
-        with first_step.rehearsal(inner):
-            inner.train()
-            if self._counter is None:
-                self.siamese_forward(inner, sample)
-            else:
-                with self._counter.at(self.schedule.start):
-                    self.siamese_forward(inner, sample)
+        started = self._counter.at(self.schedule.start) if self._counter else nullcontext()
+        with first_step.rehearsal(inner), started:
+            self.siamese_forward(inner, sample)
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         """Raise ValueError for a model that cannot be trained so, by what it is."""

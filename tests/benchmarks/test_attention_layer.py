@@ -13,7 +13,7 @@ import torch
 from benchmarks import attention_layer
 from benchmarks.attention_layer import Measured, find_longest
 from benchmarks.attention_step import Step
-from benchmarks.processes import OUT_OF_MEMORY, KeptProcess, ProcessFailed
+from benchmarks.processes import KILLED, OUT_OF_MEMORY, KeptProcess, ProcessFailed
 
 
 @pytest.mark.parametrize("longest", [256, 700, 1500, 4000, 5000])
@@ -36,13 +36,17 @@ def test_where_nothing_fits_no_length_is_named(monkeypatch: pytest.MonkeyPatch) 
 def test_where_memory_ends_before_the_limit_a_length_does_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The process of the trial is killed then, without a word."""
+    """The process of the trial is killed then, without a word. Another error is no length."""
+    problem = KILLED
 
-    def killed(*_: Any) -> None:
-        raise ProcessFailed("was killed")
+    def fails(*_: Any) -> None:
+        raise ProcessFailed(problem)
 
-    monkeypatch.setattr(attention_layer, "in_process", killed)
+    monkeypatch.setattr(attention_layer, "in_process", fails)
     assert not attention_layer._fits("dense", 512, 2.0**40)
+    problem = "ValueError: a mistake"
+    with pytest.raises(ProcessFailed, match="a mistake"):
+        attention_layer._fits("dense", 512, 2.0**40)
 
 
 def test_both_forms_do_the_same_work() -> None:

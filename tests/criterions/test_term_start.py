@@ -9,21 +9,12 @@ import pytest
 
 from lrdrop_fairseq.criterions.term_start import START
 from tests.compat.test_run_state import FLAGS, run, updates
-from tests.toy import write_data
 
 OURS = [
     *FLAGS,
     *"--arch lr_drop_transformer --criterion lr_drop_label_smoothed_cross_entropy".split(),
 ]
 NO_TERMS = [f"--lr-drop-{name}-weight=0" for name in ("hidden", "attention", "output")]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six updates an epoch."""
-    lengths = [(1 + i % 7, 1 + i % 5) for i in range(48)]
-    folder = tmp_path_factory.mktemp("data")
-    return write_data(folder, {"train": lengths, "valid": lengths[5:9]})
 
 
 @pytest.fixture(autouse=True)

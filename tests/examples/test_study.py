@@ -213,6 +213,9 @@ def test_beginnings_are_shared(tmp_path: Path) -> None:
     assert [job.name.split()[-1] for job in part] == [
         "toy", "toy/plain10-seed1", "toy/plain20-seed1", "toy/late-seed1", "toy/late-seed1"
     ]  # fmt: skip
+    # Everything comes after what it needs.
+    for position, job in enumerate(found):
+        assert all(need in found[:position] for need in job.needs)
 
 
 def test_a_beginning_of_many_flags_has_a_name_that_fits(tmp_path: Path) -> None:
@@ -226,9 +229,6 @@ def test_a_beginning_of_many_flags_has_a_name_that_fits(tmp_path: Path) -> None:
         names |= {job.folder.name for job in found if job.name.startswith("begin ")}
     assert len(names) == 2
     assert all(len(name) < 100 for name in names)
-    # Everything comes after what it needs.
-    for position, job in enumerate(found):
-        assert all(need in found[:position] for need in job.needs)
 
 
 def test_selected_pairs_are_the_same_in_every_language(tmp_path: Path) -> None:
