@@ -29,7 +29,7 @@ What follows -- goes to fairseq-train as it is and overrules the preset. Example
   -- --lr-drop-output-weight 1.0                   another weight for a term of the loss
   -- --lr-drop-start 5000 --lr-drop-ramp 500       terms that act after 5,000 updates (default 0.67: after
                                                    two thirds), and rise to their weights in 500
-  -- --finetune-from-model plain/checkpoint_best.pt --lr-drop-start 0 --max-update 3000
+  -- --finetune-from-model plain/checkpoint_last.pt --lr-drop-start 0 --lr 0.001 --warmup-updates 200 --max-update 2000
                                                    go on from a converged model, with the terms at once
   -- --tensorboard-logdir DIR                      curves for TensorBoard
   -- --log-format json                             statistics as JSON, in train.log too

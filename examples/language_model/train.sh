@@ -30,7 +30,7 @@ What follows -- goes to fairseq-train as it is and overrules the preset. Example
   -- --update-freq 128                             preset gpt on one GPU, the published batch
   -- --lr-drop-output-weight 1.0                   another weight for a term of the loss
   -- --lr-drop-start 5000 --lr-drop-ramp 500       terms that act after 5,000 updates, and rise in 500
-  -- --finetune-from-model plain/checkpoint_best.pt --lr-drop-start 0 --max-update 3000
+  -- --finetune-from-model plain/checkpoint_last.pt --lr-drop-start 0 --lr 0.0001 --max-update 3000
                                                    go on from a converged model, with the terms at once
   -- --sample-break-mode eos                       each sample one line, instead of --tokens-per-sample
                                                    tokens without regard to lines

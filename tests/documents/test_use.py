@@ -79,7 +79,7 @@ def test_it_translates_raw_text(used: tuple[Path, str], monkeypatch: pytest.Monk
 
 def test_it_leaves_the_plugin_behind(used: tuple[Path, str]) -> None:
     folder, _ = used
-    export = "python -m lrdrop_fairseq.export checkpoints/checkpoint_best.pt model.pt"
+    export = "python -m lrdrop_fairseq.export checkpoints/checkpoint_last.pt model.pt"
     printed = run(code("docs/checkpoints.md", export), folder)
     assert len(toy_run.hypotheses(printed)) == 20
     assert (folder / "ct2" / "model.bin").is_file()
