@@ -50,7 +50,8 @@ def duplicate(sample: dict[str, Any], in_turn: bool = False) -> dict[str, Any]:
 
 def decoder_input(net_input: dict[str, Any]) -> Tensor:
     """The tokens that the decoder reads, B x T; those of a language model are its source."""
-    tokens: Tensor = net_input.get("prev_output_tokens", net_input["src_tokens"])
+    name = "prev_output_tokens" if "prev_output_tokens" in net_input else "src_tokens"
+    tokens: Tensor = net_input[name]
     return tokens
 
 

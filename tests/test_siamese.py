@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from lrdrop_fairseq.siamese import duplicate, halves
+from lrdrop_fairseq.siamese import decoder_input, duplicate, halves
 from tests.toy import make_sample
 
 
@@ -34,3 +34,9 @@ def test_halves() -> None:
     assert first.tolist() == [[0, 1], [4, 5]] and second.tolist() == [[2, 3], [6, 7]]
     with pytest.raises(ValueError, match="length 3"):
         halves(torch.zeros(3))
+
+
+def test_the_decoders_input_is_found_beside_a_source_of_any_name() -> None:
+    tokens = torch.zeros(2, 3)
+    assert decoder_input({"source": torch.zeros(2, 9, 4), "prev_output_tokens": tokens}) is tokens
+    assert decoder_input({"src_tokens": tokens}) is tokens

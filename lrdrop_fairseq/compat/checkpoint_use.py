@@ -13,6 +13,10 @@ from fairseq.trainer import Trainer
 
 from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.compat.replace import REPAIRED, replace
+from lrdrop_fairseq.wrappers import unwrap
+
+# The mark of the second repair of ``Trainer.load_checkpoint`` here.
+AVERAGED = "_lrdrop_begins_moving_average"
 
 
 def name_the_checkpoint() -> None:
@@ -62,6 +66,37 @@ def say_what_a_resumed_training_lacks() -> None:
             ) from error
 
     replace(Trainer, load_checkpoint)
+
+
+def begin_the_moving_average_that_is_not_there() -> None:
+    """Let ``--store-ema`` begin with the parameters of a checkpoint that holds no average.
+
+    fairseq means to, says so, and reads them where it has just deleted them: ``KeyError: 'model'``.
+
+    Ends with: a fairseq whose ``Trainer.load_checkpoint`` keeps them (none so far).
+    """
+    original = Trainer.load_checkpoint
+    if hasattr(original, AVERAGED):
+        return
+
+    @functools.wraps(original)
+    def load_checkpoint(self: Any, *args: Any, **kwargs: Any) -> Any:
+        options = self.cfg.ema
+        try:
+            return original(self, *args, **kwargs)
+        except KeyError as error:
+            if error.args != ("model",) or not options.store_ema:
+                raise
+        options.store_ema = False
+        try:
+            extra_state = original(self, *args, **kwargs)
+        finally:
+            options.store_ema = True
+        parameters = unwrap(self.model)[-1].state_dict()
+        self.ema.restore(parameters, build_fp32_params=options.ema_fp32)
+        return extra_state
+
+    replace(Trainer, load_checkpoint, AVERAGED)
 
 
 def build_meters_alone() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lrdrop_fairseq.compat.refusals import Refused
+from lrdrop_fairseq.criterions.schedule import UpdateCounter
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def rehearsal(model: nn.Module) -> Iterator[None]:
                 tensor.copy_(value)
 
 
-def explain_full_memory(task: Any, strength: Callable[[], float]) -> None:
+def explain_full_memory(task: Any, counter: UpdateCounter, start: int) -> None:
     """Refuse what a GPU has no memory for once the terms act.
 
     fairseq leaves out a batch that does not fit, with a warning. A training that fits until the
@@ -43,7 +44,8 @@ def explain_full_memory(task: Any, strength: Callable[[], float]) -> None:
     Args:
         task: whose ``train_step`` is to raise :class:`Refused` where memory is full before any
             step with terms has succeeded. Later, fairseq may do as it does.
-        strength: above 0 if the terms act in the step that is done.
+        counter: of finished updates; one that is skipped does not count.
+        start: the updates before the terms act.
     """
     original = task.train_step
     succeeded = False
@@ -54,7 +56,7 @@ def explain_full_memory(task: Any, strength: Callable[[], float]) -> None:
         try:
             result = original(*args, **kwargs)
         except RuntimeError as error:
-            if "out of memory" in str(error) and not succeeded and strength() > 0:
+            if "out of memory" in str(error) and not succeeded and counter.read() == start:
                 raise Refused(
                     "no memory is left for the first update in which LR-Drop's terms act: it holds "
                     "every sentence twice, and the updates before hold it once. Give half of "
@@ -62,7 +64,7 @@ def explain_full_memory(task: Any, strength: Callable[[], float]) -> None:
                     f"batch; the training goes on from its last checkpoint ({error})"
                 ) from error
             raise
-        succeeded = succeeded or strength() > 0
+        succeeded = succeeded or counter.read() == start
         return result
 
     task.train_step = train_step

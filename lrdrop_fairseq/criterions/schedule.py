@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from fairseq.tasks import FairseqTask
+
 from lrdrop_fairseq.compat.refusals import Refused
 
 
@@ -74,11 +76,17 @@ class UpdateCounter:
     def __init__(self, task: Any) -> None:
         self.updates: int | None = None
         original = task.train_step
-        signature = inspect.signature(original)
+        signature = inspect.signature(FairseqTask.train_step)
 
         @functools.wraps(original)
         def train_step(*args: Any, **kwargs: Any) -> Any:
-            self.updates = signature.bind(*args, **kwargs).arguments["update_num"]
+            # By keyword, as fairseq's trainer does, or in the place that it has in every task.
+            named = (
+                kwargs
+                if "update_num" in kwargs
+                else signature.bind(task, *args, **kwargs).arguments
+            )
+            self.updates = named["update_num"]
             return original(*args, **kwargs)
 
         task.train_step = train_step

@@ -1,6 +1,7 @@
 """What every LR-Drop criterion does beside its task loss: two passes, the terms of the layers."""
 
 # No "from __future__ import annotations": fairseq reads the types of the config's fields.
+import logging
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from lrdrop_fairseq.criterions.schedule import Schedule, UpdateCounter
 from lrdrop_fairseq.layer_terms import attention_distance, attention_term, hidden_term
 from lrdrop_fairseq.losses.hidden import hidden_state_distance
 from lrdrop_fairseq.wrappers import unwrap
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -58,7 +61,7 @@ class SiameseCriterion:
 
     In validation, and with all three weights 0, the criterion is what it is without the mixin:
     one plain pass. Otherwise the subclass's ``siamese_forward`` trains, once the terms have
-    started. Until then its ``single_forward`` does, whatever the weights.
+    started, and until then its ``single_forward``.
     """
 
     def set_up(
@@ -78,9 +81,10 @@ class SiameseCriterion:
         checks.check_weights(hidden=hidden, attention=attention, output=output)
         self.hidden_weight, self.attention_weight, self.output_weight = weights
         self.schedule = Schedule.of_options(*schedule)
-        self._counter = None if self.schedule.constant else UpdateCounter(task)
-        if self.siamese and self.schedule.start > 0:
-            first_step.explain_full_memory(task, lambda: self.strength)
+        scheduled = self.siamese and not self.schedule.constant
+        self._counter = UpdateCounter(task) if scheduled else None
+        if self._counter and self.schedule.start > 0:
+            first_step.explain_full_memory(task, self._counter, self.schedule.start)
         self._model_checked = False
 
     @property
@@ -102,15 +106,15 @@ class SiameseCriterion:
         self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return (summed loss, sample size, logging output), as every fairseq criterion does."""
-        begun = not model.training or self.strength > 0
-        if begun and not (self.siamese and model.training):
+        if not (self.siamese and model.training):
             return super().forward(model, sample, reduce)  # type: ignore[misc,no-any-return]
         if not reduce:
             raise ValueError("LR-Drop's training loss is a sum: reduce=False is not supported")
-        if self.siamese and not self._model_checked:
+        if not self._model_checked:
             self.check_model(model, sample)
             self._model_checked = True
-        return (self.siamese_forward if begun else self.single_forward)(model, sample)
+        step = self.siamese_forward if self.strength > 0 else self.single_forward
+        return step(model, sample)
 
     def rehearse(self, model: Any, sample: dict[str, Any]) -> None:
         """Check the model, and run it as a siamese step does; nothing is changed by that.
@@ -129,7 +133,13 @@ class SiameseCriterion:
         inner = unwrap(model)[-1]
         started = self._counter.at(self.schedule.start) if self._counter else nullcontext()
         with first_step.rehearsal(inner), started:
-            self.siamese_forward(inner, sample)
+            loss, _, _ = self.siamese_forward(inner, sample)
+        if not loss.isfinite():
+            logger.warning(
+                "the loss with LR-Drop's terms is %s on this model and batch: a training in which "
+                "it stays so ends where the terms start. Is a logit, or a mask of one, infinite?",
+                loss.item(),
+            )
 
     def check_model(self, model: Any, sample: dict[str, Any]) -> None:
         """Raise ValueError for a model that cannot be trained so, by what it is."""

@@ -63,7 +63,9 @@ def _start(trainer: Any) -> int | None:
 def _rehearse(trainer: Any) -> None:
     """Refuse what LR-Drop cannot train here, where fairseq does not save it as ``crash.pt``."""
     batch = trainer._dummy_batch
-    if batch is not None and batch != "DUMMY" and len(batch) > 0:  # else the first step does it
+    # Else the first step does it: no batch here, or a task that makes its samples of it (several
+    # pairs of languages, each with a model of its own, say).
+    if isinstance(batch, dict) and {"net_input", "target"} <= batch.keys():
         sample, _ = trainer._prepare_sample(batch)
         trainer.get_criterion().rehearse(trainer.model, sample)
 

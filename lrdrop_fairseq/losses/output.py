@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -86,6 +87,8 @@ def label_smoothed_nll(
     """
     index = target[:, None, None].expand(-1, log_probs.size(1), 1)
     nll = -log_probs.gather(dim=-1, index=index).squeeze(-1)
+    if label_smoothing == 0:
+        return nll, nll  # 0 times the sum would be no number with a word of probability 0
     smooth = -log_probs.sum(dim=-1)
     other = label_smoothing / (log_probs.size(-1) - 1)
     return (1.0 - label_smoothing - other) * nll + other * smooth, nll
@@ -97,7 +100,8 @@ def symmetric_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     .. math:: \tfrac12[\mathrm{KL}(p\|q) + \mathrm{KL}(q\|p)]
         = \tfrac12\sum_v (p_v - q_v)(\log p_v - \log q_v)
 
-    Every summand of this form is at least 0, so nothing cancels when p and q are close.
+    Every summand of this form is at least 0, so nothing cancels when p and q are close. That of a
+    word that the model leaves out in both (log-probability minus infinity) is 0.
 
     Args:
         log_p, log_q: log-probabilities, N x V.
@@ -105,4 +109,5 @@ def symmetric_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     Returns:
         N divergences, in nats.
     """
-    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1) / 2
+    difference = torch.where(log_p == log_q, 0.0, log_p - log_q)
+    return ((log_p.exp() - log_q.exp()) * difference).sum(dim=-1) / 2

@@ -40,7 +40,9 @@ def chunk_terms(
     # The logits are dead once their logarithmic softmax exists: probabilities take their place.
     log_probs = torch.log_softmax(buffers.logits[:n], dim=-1, out=buffers.log_probs[:n])
     nll = -log_probs.gather(-1, index).squeeze(-1)  # n x P
-    smoothed = true * nll.sum() - other * log_probs.sum()
+    smoothed = true * nll.sum()
+    if other > 0:  # 0 times the sum costs a sweep, and is no number with a word of probability 0
+        smoothed -= other * log_probs.sum()
     probs = torch.exp(log_probs, out=buffers.logits[:n])
     divergence, gradient, factor = nll.new_zeros(()), probs, 1 / passes
     if kl_weight > 0:

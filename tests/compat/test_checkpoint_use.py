@@ -36,6 +36,26 @@ def test_a_training_says_what_it_cannot_go_on_from(name: str, tmp_path: Path) ->
         trainer.load_checkpoint(path)
 
 
+@pytest.mark.parametrize("fp32", [[], ["--ema-fp32"]])
+def test_a_moving_average_begins_with_the_parameters_of_a_checkpoint_without(
+    fp32: list[str], tmp_path: Path
+) -> None:
+    plain, path = make_trainer(seed=1), str(tmp_path / "plain.pt")
+    plain.consolidate_optimizer()
+    plain.save_checkpoint(path, {"train_iterator": {"epoch": 1}})
+    trainer = make_trainer("--store-ema", *fp32, seed=2)
+    with pytest.raises(KeyError, match="model"):
+        inspect.unwrap(Trainer.load_checkpoint)(trainer, path)
+    trainer = make_trainer("--store-ema", *fp32, seed=2)
+    assert trainer.load_checkpoint(path, reset_optimizer=True)["train_iterator"] == {"epoch": 1}
+    assert trainer.cfg.ema.store_ema
+    expected = plain.model.state_dict()
+    for name, average in trainer.ema.get_model().state_dict().items():
+        assert torch.equal(average, expected[name]), name
+    for name, average in trainer.ema.fp32_params.items():
+        assert torch.equal(average, expected[name]), name
+
+
 def test_meters_are_meters(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
     monkeypatch.setattr(meters, "reset_all", lambda: called.append(1), raising=False)

@@ -16,7 +16,9 @@ from lrdrop_fairseq.criterions import first_step
 from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
     LRDropLabelSmoothedCrossEntropyCriterion as Criterion,
 )
+from lrdrop_fairseq.criterions.schedule import UpdateCounter
 from lrdrop_fairseq.criterions.siamese_criterion import SiameseCriterion
+from tests.compat import test_run_state
 from tests.compat.test_run_state import FLAGS, run, updates
 
 OURS = [*FLAGS, *"--criterion lr_drop_label_smoothed_cross_entropy --max-update 4".split()]
@@ -103,23 +105,61 @@ def test_full_memory_where_the_terms_start_ends_the_training_in_words(
 
 
 def test_a_batch_that_does_not_fit_is_fairseqs_to_leave_out_before_and_after_that() -> None:
-    strength, error = 0.0, RuntimeError("CUDA out of memory")
+    error = RuntimeError("CUDA out of memory")
 
-    def train_step(fails: bool) -> str:
-        if fails:
+    def train_step(sample: str, model: Any, criterion: Any, optimizer: Any, update_num: int) -> str:
+        if sample == "too long":
             raise error
         return "done"
 
-    task = SimpleNamespace(train_step=train_step)
-    first_step.explain_full_memory(task, lambda: strength)
-    assert task.train_step(fails=False) == "done"
-    with pytest.raises(RuntimeError) as before:
-        task.train_step(fails=True)
-    assert before.value is error
-    strength = 0.5
+    def step(task: Any, sample: str, update: int) -> Any:
+        return task.train_step(
+            sample=sample, model=None, criterion=None, optimizer=None, update_num=update
+        )
+
+    def begin() -> Any:
+        task = SimpleNamespace(train_step=train_step)
+        first_step.explain_full_memory(task, UpdateCounter(task), start=2)
+        return task
+
+    def is_left_out(task: Any, update: int) -> None:
+        with pytest.raises(RuntimeError) as caught:
+            step(task, "too long", update)
+        assert caught.value is error
+
+    task = begin()
+    assert step(task, "short", 1) == "done"
+    is_left_out(task, 1)
     with pytest.raises(Refused):
-        task.train_step(fails=True)
-    assert task.train_step(fails=False) == "done"
-    with pytest.raises(RuntimeError) as after:
-        task.train_step(fails=True)
-    assert after.value is error
+        step(task, "too long", 2)
+    assert step(task, "short", 2) == "done"
+    is_left_out(task, 2)
+    is_left_out(task, 3)
+    is_left_out(begin(), 3)  # resumed: there have been updates with terms
+
+
+def test_a_task_with_a_model_for_each_pair_of_languages_trains(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batch holds a sample for each; its own train_step hands them to the criterion."""
+    bilingual = ("--task", "translation", "--source-lang", "de", "--target-lang", "en")
+    monkeypatch.setattr(test_run_state, "FLAGS", [x for x in FLAGS if x not in bilingual])
+    flags = "--task multilingual_translation --lang-pairs de-en,en-de"
+    flags += " --arch multilingual_transformer --lr-drop-start 2"
+    flags += " --lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"
+    ours = OURS[len(FLAGS) :]
+    assert updates(run(data, tmp_path, *ours, *flags.split())) == 4
+
+
+def test_a_loss_that_is_no_number_is_said_before_the_first_update(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    original = Criterion.siamese_forward
+
+    def siamese_forward(self: Any, model: Any, sample: Any) -> Any:
+        loss, *others = original(self, model, sample)
+        return (loss * float("nan"), *others)
+
+    monkeypatch.setattr(Criterion, "siamese_forward", siamese_forward)
+    run(data, tmp_path, *OURS, *LATE, "--max-update", "1")
+    assert "the loss with LR-Drop's terms is nan" in caplog.text

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
 from fairseq import options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.tasks.translation import TranslationTask
 
 from lrdrop_fairseq import output_layer
 from lrdrop_fairseq.criterions.label_smoothed_cross_entropy import (
@@ -87,7 +89,8 @@ def test_a_part_is_of_the_trainings_own_limit() -> None:
 
 def at(update: int, criterion: Any) -> Any:
     """The criterion as it is when the trainer has told its task the number of updates."""
-    criterion._counter.updates = update
+    if criterion.siamese:  # else there is nothing that a number could change
+        criterion._counter.updates = update
     return criterion
 
 
@@ -235,3 +238,36 @@ def test_sentences(regression: bool) -> None:
         lr_drop_hidden_weight=0.5, lr_drop_attention_weight=0.5, lr_drop_output_weight=0.25
     )
     assert_same(train(lr_drop_start=1, lr_drop_ramp=2), half, rtol=1e-6, atol=1e-7)
+
+
+class PassesItsArgumentsOn(TranslationTask):
+    def train_step(self, *args: Any, **kwargs: Any) -> Any:
+        return super().train_step(*args, **kwargs)
+
+
+@pytest.mark.parametrize("by_keyword", [True, False])
+def test_the_number_of_updates_is_found_however_a_task_takes_it(by_keyword: bool) -> None:
+    toy = make_task()
+    task = PassesItsArgumentsOn(toy.cfg, toy.src_dict, toy.tgt_dict)
+    criterion = make_criterion(task=task, lr_drop_start=3)
+    model, optimizer = make_model(dropout=0.1), MagicMock()
+    for update, terms in ((2, False), (3, True)):
+        arguments = [make_sample(), model, criterion, optimizer]
+        if by_keyword:
+            names = ("sample", "model", "criterion", "optimizer")
+            _, _, log = task.train_step(**dict(zip(names, arguments)), update_num=update)
+        else:
+            _, _, log = task.train_step(*arguments, update)
+        assert ("output_loss" in log) == terms
+
+
+def test_without_weights_it_is_fairseqs_own_before_the_start_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else time and memory of an update would change where terms start that are not there."""
+    weights = {f"lr_drop_{term}_weight": 0.0 for term in ("hidden", "attention", "output")}
+    criterion = make_criterion(lr_drop_start=3, **weights)
+    model = make_model(dropout=0.0)
+    monkeypatch.setattr(criterion, "single_forward", None)
+    expected = run(make_criterion("label_smoothed_cross_entropy"), model, make_sample())
+    assert_same(run(criterion, model, make_sample()), expected, rtol=0, atol=0)

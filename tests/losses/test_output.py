@@ -89,3 +89,21 @@ def test_swapping_the_passes_changes_nothing() -> None:
     one = output_terms(log_probs, target, 0.1, 2.0)
     other = output_terms(log_probs.flip(1), target, 0.1, 2.0)
     torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_a_word_that_is_left_out_in_both_passes_changes_nothing(label_smoothing: float) -> None:
+    """Its logit is minus infinity. Label smoothing then has no finite loss, in fairseq neither."""
+    logits = torch.randn(4, 2, 5, dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([0, 4, 2, 1])
+    bare = output_terms(logits.log_softmax(-1), target, 0.0, 2.0, count_correct=True)
+    wide = torch.nn.functional.pad(logits, (0, 1), value=-math.inf)
+    terms = output_terms(wide.log_softmax(-1), target, label_smoothing, 2.0, count_correct=True)
+    if label_smoothing:
+        assert terms.objective == math.inf
+        terms = terms._replace(objective=bare.objective)
+    else:
+        actual, expected = (torch.autograd.grad(x.objective, logits)[0] for x in (terms, bare))
+        torch.testing.assert_close(actual, expected)
+    for actual, expected in zip(terms, bare):
+        torch.testing.assert_close(actual, expected)

@@ -186,3 +186,16 @@ def test_on_a_gpu(dtype: torch.dtype) -> None:
     for ours, theirs in zip(actual[1], expected[1], strict=True):
         error = (ours.float() - theirs.float()).abs().max()
         assert error <= tolerance * theirs.abs().max()
+
+
+@pytest.mark.parametrize(("passes", "kl_weight"), [(1, 0.0), (2, 0.0)])
+def test_a_word_that_is_left_out_is_no_nan(passes: int, kl_weight: float) -> None:
+    features, weight, bias, target = make_inputs(torch.float64, 7, 9, bias=True, passes=passes)
+    assert bias is not None
+    target.fill_(3)
+    with torch.no_grad():
+        bias[5] = -float("inf")
+    inputs = (features, weight, bias, target)
+    actual, expected = (with_gradients(form, inputs, 0.0, kl_weight) for form in (chunked, plain))
+    torch.testing.assert_close(actual, expected)
+    assert actual[0].objective.isfinite()
