@@ -59,9 +59,9 @@ class LRDropConfig(FairseqDataclass):
 class SiameseCriterion:
     """Mixin that goes in front of a fairseq criterion, whose training it turns into LR-Drop's.
 
-    In validation, and with all three weights 0, the criterion is what it is without the mixin:
-    one plain pass. Otherwise the subclass's ``siamese_forward`` trains, once the terms have
-    started, and until then its ``single_forward``.
+    In validation, and with all three weights and the start 0, the criterion is what it is without
+    the mixin: one plain pass. Otherwise the subclass's ``siamese_forward`` trains, once the terms
+    have started; until then, and throughout where all weights are 0, its ``single_forward``.
     """
 
     def set_up(
@@ -106,15 +106,16 @@ class SiameseCriterion:
         self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """Return (summed loss, sample size, logging output), as every fairseq criterion does."""
-        if not (self.siamese and model.training):
+        if not model.training or not (self.siamese or self.schedule.start > 0):
             return super().forward(model, sample, reduce)  # type: ignore[misc,no-any-return]
         if not reduce:
             raise ValueError("LR-Drop's training loss is a sum: reduce=False is not supported")
+        if not self.siamese:
+            return self.single_forward(model, sample)
         if not self._model_checked:
             self.check_model(model, sample)
             self._model_checked = True
-        step = self.siamese_forward if self.strength > 0 else self.single_forward
-        return step(model, sample)
+        return (self.siamese_forward if self.strength > 0 else self.single_forward)(model, sample)
 
     def rehearse(self, model: Any, sample: dict[str, Any]) -> None:
         """Check the model, and run it as a siamese step does; nothing is changed by that.
