@@ -44,7 +44,7 @@ class PlainCrossEntropy(CrossEntropyCriterion):
 class LRDropCrossEntropyCriterion(NextWordCriterion, PlainCrossEntropy):
     r"""Trains two siamese passes that agree at every layer (LR-Drop, arXiv 2402.16361).
 
-    For the objective see :class:`NextWordCriterion`. In validation, and with all three weights 0,
+    For the objective see :class:`NextWordCriterion`. In validation, and with weights and start 0,
     it is one plain pass: ``adaptive_loss`` of a model with adaptive softmax, else
     ``cross_entropy``.
     """

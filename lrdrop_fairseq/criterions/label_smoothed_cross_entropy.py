@@ -30,7 +30,7 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
 ):
     r"""Trains two siamese passes that agree at every layer (LR-Drop, arXiv 2402.16361).
 
-    For the objective see :class:`NextWordCriterion`. In validation, and with all three weights 0,
+    For the objective see :class:`NextWordCriterion`. In validation, and with weights and start 0,
     it is ``label_smoothed_cross_entropy``: one plain pass.
     """
 

@@ -46,7 +46,7 @@ class LRDropSentencePredictionCriterion(SiameseCriterion, SentencePredictionCrit
     where L is the cross entropy of a classification (nats), or the squared error of a regression,
     and OR the symmetric KL divergence or the squared difference of the two predictions. Every
     term is a sum over sentences; for HSR and MHAR a sentence counts with the mean over its
-    non-padding tokens. In validation, and with all three weights 0, it is
+    non-padding tokens. In validation, and with weights and start 0, it is
     ``sentence_prediction``: one plain pass.
     """
 
