@@ -87,6 +87,7 @@ def begin_the_moving_average_that_is_not_there() -> None:
         except KeyError as error:
             if error.args != ("model",) or not options.store_ema:
                 raise
+        # All is read again, once in a training: fairseq keeps nothing of what it had read.
         options.store_ema = False
         try:
             extra_state = original(self, *args, **kwargs)

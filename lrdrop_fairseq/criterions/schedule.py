@@ -81,12 +81,7 @@ class UpdateCounter:
         @functools.wraps(original)
         def train_step(*args: Any, **kwargs: Any) -> Any:
             # By keyword, as fairseq's trainer does, or in the place that it has in every task.
-            named = (
-                kwargs
-                if "update_num" in kwargs
-                else signature.bind(task, *args, **kwargs).arguments
-            )
-            self.updates = named["update_num"]
+            self.updates = (signature.bind_partial(task, *args).arguments | kwargs)["update_num"]
             return original(*args, **kwargs)
 
         task.train_step = train_step

@@ -188,14 +188,14 @@ def test_on_a_gpu(dtype: torch.dtype) -> None:
         assert error <= tolerance * theirs.abs().max()
 
 
-@pytest.mark.parametrize(("passes", "kl_weight"), [(1, 0.0), (2, 0.0)])
-def test_a_word_that_is_left_out_is_no_nan(passes: int, kl_weight: float) -> None:
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_word_that_is_left_out_is_no_nan(passes: int) -> None:
     features, weight, bias, target = make_inputs(torch.float64, 7, 9, bias=True, passes=passes)
     assert bias is not None
     target.fill_(3)
     with torch.no_grad():
         bias[5] = -float("inf")
     inputs = (features, weight, bias, target)
-    actual, expected = (with_gradients(form, inputs, 0.0, kl_weight) for form in (chunked, plain))
+    actual, expected = (with_gradients(form, inputs, 0.0, 0.0) for form in (chunked, plain))
     torch.testing.assert_close(actual, expected)
     assert actual[0].objective.isfinite()
