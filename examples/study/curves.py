@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
 from examples.figures import save
 from examples.study.merged_tables import Row
 
-matplotlib.use("Agg")  # files only, so that no display is needed
 # Something that fairseq imports asks for all that there is to log.
 logging.getLogger("matplotlib").setLevel(logging.WARNING)
+
+import matplotlib  # noqa: E402
+
+matplotlib.use("Agg")  # files only, so that no display is needed
 
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402

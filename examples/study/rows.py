@@ -11,6 +11,7 @@ from examples.study.studies import Cell
 from examples.translation.records.training_log import TrainingLog
 
 KEY = ("data", "method", "seed")
+NEEDED = ("settings", "stopped")  # of results.tsv, by which the runner goes
 CURVE_KEY = (*KEY, "updates")
 
 

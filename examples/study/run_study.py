@@ -17,11 +17,9 @@ from examples.study.cell_jobs import Evaluation
 from examples.study.jobs import ROOT, Place
 from examples.study.kinds import kind_of
 from examples.study.machines import describe
-from examples.study.merged_tables import read
 from examples.study.progress import say
 from examples.study.read_study import read_study
 from examples.study.schedule import Scheduler
-from examples.study.studies import Study
 from examples.study.study_fields import StudyError
 from examples.study.tables import Tables
 
@@ -43,17 +41,17 @@ def main() -> int:
             raise StudyError(f"another runner works in {args.output}: wait for it") from None
         machine = describe(args.device)
         place = Place(study, args.output.resolve(), args.device)
-        # Of all cells: the tables are over the rows of those that are not asked for, too.
-        complete = _complete(args.output / "results.tsv", study)
-        missing = [cell for cell in cells if cell.name not in complete]
         kind = kind_of(study.kind)
+        tables = Tables(place, kind, args.workers, machine)
+        # Of all cells: the tables are over the rows of those that are not asked for, too.
+        complete = tables.complete()
+        missing = [cell for cell in cells if cell.name not in complete]
         jobs = kind.plan(place, missing)
         for job in jobs:
             job.check()
     except (ValueError, OSError) as error:
         print(f"run.sh: error: {error}", file=sys.stderr)
         return 1
-    tables = Tables(place, kind, args.workers, machine)
     scheduler = Scheduler(jobs, args.workers, args.time_limit, tables.add)
     for ending in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
@@ -70,29 +68,6 @@ def main() -> int:
     print(tables.write(), end="")
     print(f"In {args.output}: {', '.join(tables.files())}")
     return scheduler.report()
-
-
-def _complete(path: Path, study: Study) -> set[str]:
-    """The names of the study's cells that results.tsv has, trained to their end; here or elsewhere.
-
-    Raises:
-        StudyError: a row is of a training with other settings.
-    """
-    cells = {(c.data.name, c.method.name, str(c.seed)): c for c in study.cells}
-    complete = set()
-    for row in read(path):
-        cell = cells.get((row["data"], row["method"], row["seed"]))
-        if cell is None:
-            continue
-        if row["settings"] != study.settings(cell):
-            raise StudyError(
-                f"{path} has {cell.name} with other settings: there '{row['settings']}', in "
-                f"the study '{study.settings(cell)}'. Give the method another name, or take "
-                "the row and its folder away"
-            )
-        if not row["stopped"]:
-            complete.add(cell.name)
-    return complete
 
 
 def _parse() -> argparse.Namespace:

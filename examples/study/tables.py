@@ -10,8 +10,10 @@ from examples.study import rows
 from examples.study.cell_jobs import Evaluation
 from examples.study.jobs import Place
 from examples.study.kinds import Kind
-from examples.study.merged_tables import merge, read
+from examples.study.merged_tables import Row, merge, named, read
 from examples.study.progress import say
+from examples.study.studies import Cell
+from examples.study.study_fields import StudyError
 from scripts.runs.complete_files import write
 
 
@@ -21,10 +23,41 @@ class Tables:
     def __init__(self, place: Place, kind: Kind[Any, Any], workers: int, machine: str) -> None:
         self._place, self._kind = place, kind
         self._workers, self._machine = workers, machine
+        self._cells: dict[tuple[str, ...], Cell] = {
+            (cell.data.name, cell.method.name, str(cell.seed)): cell for cell in place.study.cells
+        }
         self._order = list(dict.fromkeys(cell.method.name for cell in place.study.cells))
         self._results, self._curves, self._comparisons = (
             place.output / f"{name}.tsv" for name in ("results", "curves", "comparisons")
         )
+
+    def complete(self) -> set[str]:
+        """The names of the study's cells that were trained to their end, here or elsewhere.
+
+        Raises:
+            ValueError: a file of rows is damaged, or has a row twice.
+            StudyError: a row is of a training with other settings.
+        """
+        read(self._curves, rows.CURVE_KEY)
+        read(self._comparisons, self._kind.compare_key)
+        ours, _ = self._split(read(self._results, rows.KEY, rows.NEEDED))
+        for row in ours:
+            cell = self._cells[named(row, rows.KEY)]
+            if row["settings"] != (settings := self._place.study.settings(cell)):
+                raise StudyError(
+                    f"{self._results} has {cell.name} with other settings: there "
+                    f"'{row['settings']}', in the study '{settings}'. Give the method another "
+                    "name, or take the row and its folder away"
+                )
+        return {self._cells[named(row, rows.KEY)].name for row in ours if not row["stopped"]}
+
+    def _split(self, results: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+        """The rows of the study's cells, and all others."""
+        ours: list[Row] = []
+        others: list[Row] = []
+        for row in results:
+            (ours if named(row, rows.KEY) in self._cells else others).append(row)
+        return ours, others
 
     def add(self, evaluation: Evaluation) -> None:
         """Put in the row and the curve of a cell that has been scored."""
@@ -46,13 +79,17 @@ class Tables:
             say(f"no more bootstrap tests: {error}")
 
     def write(self) -> str:
-        """Write table.md and the plots; the table."""
-        results, curves = read(self._results), read(self._curves)
-        text = self._kind.report(results, curves, read(self._comparisons), self._order)
+        """Write table.md and the plots, of the study's cells; the table."""
+        results, others = self._split(read(self._results, rows.KEY))
+        if others:
+            names = ", ".join("/".join(named(row, rows.KEY)) for row in others)
+            say(f"in no table, as the study has no such cells: {names}")
+        curves, comparisons = read(self._curves), read(self._comparisons)
+        text = self._kind.report(results, curves, comparisons, self._order)
         write(self._place.output / "table.md", text)
-        complete = [r for r in results if not r["stopped"] and r["method"] in self._order]
-        names = {tuple(row[n] for n in rows.KEY) for row in complete}
-        drawn = [row for row in curves if tuple(row[n] for n in rows.KEY) in names]
+        complete = [row for row in results if not row["stopped"]]
+        trained = {named(row, rows.KEY) for row in complete}
+        drawn = [row for row in curves if named(row, rows.KEY) in trained]
         if importlib.util.find_spec("matplotlib") is None:
             say("no curves.png: matplotlib is missing; scripts/install.sh --plots installs it")
         elif drawn:

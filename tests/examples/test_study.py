@@ -386,13 +386,47 @@ def test_curves_are_drawn(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
-def test_rows_of_methods_that_the_study_no_longer_has_are_in_no_plot(tmp_path: Path) -> None:
+def test_rows_of_cells_that_the_study_does_not_have_are_in_no_table_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = jobs.Place(read(tmp_path), tmp_path, "cpu")
-    merged_tables.merge(tmp_path / "results.tsv", rows.KEY, [row("gone", "plain", 1, (8, 12))])
+    others = [
+        row("gone", "plain", 1, (8, 12), settings=""),
+        row("plain", "plain", 77, (8, 12), data="toy", settings=""),
+    ]
+    merged_tables.merge(tmp_path / "results.tsv", rows.KEY, others)
     merged_tables.merge(tmp_path / "curves.tsv", rows.CURVE_KEY, points("gone", 1, 3, 2.4))
     found = tables.Tables(place, KIND, 1, "here")
+    assert found.complete() == set()
     assert found.write() == "No cell is complete yet.\n"
     assert found.files() == ["curves.tsv", "results.tsv", "table.md"]
+    assert "no such cells: d/gone/1, toy/plain/77" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("results.tsv", "data\tmethod\tseed\nb", "results.tsv has no column settings, stopped"),
+        ("results.tsv", "", "results.tsv has no column data, method, seed, settings, stopped"),
+        ("results.tsv", "data\tmethod\tseed\tsettings\tstopped\n"
+         "b\tplain\t1\t\t\nb\tplain\t1", "line 3: not as many values"),
+        ("results.tsv", "data\tmethod\tseed\tsettings\tstopped\nb\tplain\t1\t\t\t\n",
+         "line 2: not as many values"),
+        ("results.tsv", "data\tmethod\tseed\tsettings\tstopped\n" + 2 * "b\tplain\t1\t\t\n",
+         "has b plain 1 twice, in lines 2 and 3"),
+        ("curves.tsv", "data\tmethod\tseed\tupdates\n" + 2 * "b\tplain\t1\t10\n",
+         "has b plain 1 10 twice"),
+        ("comparisons.tsv", "data\n", "has no column baseline"),
+    ],
+)  # fmt: skip
+def test_damaged_files_of_rows_are_refused(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    """Two machines may have trained the same cell: counted twice it would make n too large."""
+    (tmp_path / name).write_text(text)
+    found = tables.Tables(jobs.Place(read(tmp_path), tmp_path, "cpu"), KIND, 1, "here")
+    with pytest.raises(ValueError, match=message):
+        found.complete()
 
 
 def run_study(

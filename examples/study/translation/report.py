@@ -14,7 +14,7 @@ def report(
     results: Sequence[Row], curves: Sequence[Row], comparisons: Sequence[Row], order: Sequence[str]
 ) -> str:
     """All tables; ``order`` is that of the study's methods."""
-    complete = [row for row in results if not row["stopped"] and row["method"] in order]
+    complete = [row for row in results if not row["stopped"]]
     parts = []
     for data in dict.fromkeys(row["data"] for row in complete):
         rows = [row for row in complete if row["data"] == data]
