@@ -100,7 +100,7 @@ class Training(cell_jobs.Training):
             *study.flags, *method.flags,
             *method.weight_flags,
             f"--lr-drop-start={start}", f"--lr-drop-ramp={method.ramp}",
-            "--max-update", str(method.updates), "--patience", "-1",
+            "--max-update", str(method.updates),
             "--validate-interval-updates", every, "--save-interval-updates", every,
             "--keep-interval-updates", str(study.average or 1), "--no-epoch-checkpoints",
             "--validate-interval", "1000000", "--save-interval", "1000000",

@@ -71,7 +71,7 @@ class Finetuning(cell_jobs.Training):
             *study.flags, *method.flags, *method.weight_flags,
             f"--lr-drop-start={method.start}", f"--lr-drop-ramp={method.ramp}",
             "--max-update", updates, "--total-num-update", updates,
-            "--warmup-updates", str(method.warmup), "--patience", "-1",
+            "--warmup-updates", str(method.warmup),
             "--validate-interval-updates", every, "--save-interval-updates", every,
             "--keep-interval-updates", "1",
             "--validate-interval", "1000000", "--save-interval", "1000000",
