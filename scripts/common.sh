@@ -20,6 +20,11 @@
 #   need_packages NAME...   die unless there is a python and it has these packages
 #   need_command NAME       die unless fairseq's command is there
 #   has_cuda                whether torch sees a GPU
+#   cores                   prints how many cores this process may use
+#   own_folder PREFIX       prints a name that no other run has, of this machine or another: PREFIX.MACHINE.PROCESS
+#   remove_leftovers PREFIX removes such folders of processes of this machine that are no more
+#   stop_with_child         from here on a signal sent to the script reaches the process in `child` as well; it runs in the
+#                           background, where the script waits for it
 # for the scripts that end in a command of fairseq, and take flags for it behind --, in `extra`
 #   other_precision         whether `extra` asks for the CPU, or for a precision that does not go with --fp16
 #   take_argument NAME WHAT COMMAND ARG
@@ -130,6 +135,38 @@ has_cuda() {
     local seen
     seen="$(python -c 'import torch; print(torch.cuda.is_available())')" || die "$(command -v python) has no torch"
     [[ "$seen" == True ]]
+}
+
+# nproc goes by OMP_NUM_THREADS, too, which is another thing: the threads of each process.
+cores() {
+    env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc
+}
+
+own_folder() {
+    printf '%s.%s.%s\n' "$1" "$(uname -n)" $$
+}
+
+remove_leftovers() {
+    local leftover machine
+    machine="$(uname -n)"
+    for leftover in "$1.$machine".*; do
+        if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
+            note "removing what an earlier run left: $leftover"
+            rm -rf -- "$leftover"
+        fi
+    done
+}
+
+stop_with_child() {
+    child=""
+    trap 'end_child 143' TERM
+    trap 'end_child 130' INT
+}
+
+end_child() {
+    trap - TERM INT
+    if [[ -n "$child" ]]; then kill -TERM "$child" 2>/dev/null || true; wait "$child" || true; fi
+    exit "$1"
 }
 
 # With --fp16, --cpu leaves a model as it began on a machine that has a GPU, without a word; fairseq refuses the others.

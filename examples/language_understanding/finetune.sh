@@ -136,14 +136,7 @@ fi
 log_flags=(--log-format "$(log_format)" --log-interval 100)
 
 # A run is in the background so that a signal sent to this script reaches it.
-child=""
-stop() {
-    trap - TERM INT
-    if [[ -n "$child" ]]; then kill -TERM "$child" 2>/dev/null || true; wait "$child" || true; fi
-    exit "$1"
-}
-trap 'stop 143' TERM
-trap 'stop 130' INT
+stop_with_child
 
 # What makes two runs different, as the record and the summary show it.
 record_flags="${epochs:+--epochs $epochs${extra[*]:+ }}${extra[*]}"

@@ -58,7 +58,7 @@ need_packages torch fairseq sacrebleu scipy yaml tabulate
 
 if [[ -z "$device" ]]; then if has_cuda; then device=cuda; else device=cpu; fi; fi
 if [[ -z "$workers" ]]; then
-    if [[ "$device" == cuda ]]; then workers=4; else workers="$(getconf _NPROCESSORS_ONLN)"; fi
+    if [[ "$device" == cuda ]]; then workers=4; else workers="$(cores)"; fi
 fi
 name="$(basename -- "$study")"
 output="${output:-$ROOT/results/study/${name%.*}}"

@@ -12,7 +12,7 @@ from examples.summarization import rouge
 from scripts.corpora.prepare_text import TextError, normalize_space
 from scripts.runs.complete_files import say, write_together
 from scripts.runs.json_objects import DamagedError, read_object
-from scripts.scores.evaluate_text import EvaluationError, hypotheses
+from scripts.scores.evaluate_text import EvaluationError, hypotheses, need_files
 
 
 def describe(data: Path, subset: str) -> dict[str, Any]:
@@ -29,7 +29,13 @@ def describe(data: Path, subset: str) -> dict[str, Any]:
     if subset not in prepared["subsets"]:
         known = ", ".join(prepared["subsets"])
         raise EvaluationError(f"{data} has no subset '{subset}': it has {known}")
+    need_files(data / "raw" / f"{subset}.{prepared['target_lang']}", *_gpt2(data))
     return prepared
+
+
+def _gpt2(data: Path) -> list[Path]:
+    """The files of GPT-2's BPE: its tokens, and its merges."""
+    return [data / "gpt2" / name for name in ("encoder.json", "vocab.bpe")]
 
 
 def decode(data: Path, lines: list[str]) -> list[str]:
@@ -39,8 +45,7 @@ def decode(data: Path, lines: list[str]) -> list[str]:
     """
     from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
-    folder = data / "gpt2"
-    encoder = get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
+    encoder = get_encoder(*map(str, _gpt2(data)))
     numbers = ([int(token) for token in line.split() if token.isdigit()] for line in lines)
     return [normalize_space(encoder.decode(tokens)) for tokens in numbers]
 

@@ -8,7 +8,6 @@
 #   check_output            die if `output` exists, unless `force` is true and a script like this one made it
 #   move_folder FROM TO     renames a folder; dies where TO is there, rather than moving it into that
 #   replace_output FROM OLD makes the folder FROM the `output`, as check_output allows; what is there goes through OLD
-#   remove_leftovers PREFIX removes the folders PREFIX.PROCESS of processes that are no more
 #   preprocess_in DIR ARG...  fairseq-preprocess with these arguments and `workers`, run in DIR
 
 find_workers() {
@@ -16,15 +15,14 @@ find_workers() {
         ((workers <= 1024)) || usage_error "--workers is at most 1024, not '$workers': each is a process"
         return
     fi
-    workers="$(getconf _NPROCESSORS_ONLN)"
+    workers="$(cores)"
     ((workers <= 8)) || workers=8
 }
 
-# Everything is written beside the output and renamed when it is complete. The process number in the name keeps two runs
-# apart, and shows which folders were left by runs that were killed.
+# Everything is written beside the output and renamed when it is complete.
 find_output() {
     output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
-    partial="$output.prepare-partial.$$"
+    partial="$(own_folder "$output.prepare-partial")"
     replaced="$output.prepare-replaced"
     if [[ -e "$replaced" && ! -e "$output" ]]; then
         note "an earlier run was stopped while it replaced $output; restoring that"
@@ -61,16 +59,6 @@ replace_output() {
     fi
     move_folder "$1" "$output"
     rm -rf -- "$2"
-}
-
-remove_leftovers() {
-    local leftover
-    for leftover in "$1".*; do
-        if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
-            note "removing what an earlier run left: $leftover"
-            rm -rf -- "$leftover"
-        fi
-    done
 }
 
 # Run from within, so that no character of the folder's path (a comma, say) can mislead fairseq.

@@ -13,10 +13,11 @@ from pathlib import Path
 def aside(target: Path) -> Iterator[Path]:
     """A path beside `target`, renamed to it at the end, or removed when something goes wrong.
 
-    What earlier, killed processes left beside the same target is removed first.
+    What earlier, killed processes of this machine left beside the same target is removed first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"{target.name}.partial."
+    # Other machines may share the disk: their process numbers say nothing here.
+    prefix = f"{target.name}.partial.{os.uname().nodename}."
     for path in target.parent.iterdir():
         if path.name.startswith(prefix) and not _alive(path.name[len(prefix) :]):
             remove(path)

@@ -27,6 +27,7 @@ from scripts.scores.evaluate_text import (
     from_sentencepiece,
     hypotheses,
     join_bpe,
+    need_files,
     split_compounds,
 )
 
@@ -57,6 +58,12 @@ def describe(data: Path, subset: str, compound_split: bool = False) -> dict[str,
             f"{data} holds sentencepiece data: --compound-split is for tokens; leave it out"
         )
     sacrebleu(prepared["target_lang"])
+    text = f"{subset}.{prepared['target_lang']}"
+    need_files(data / "raw" / text)
+    if not prepared["pretokenized"]:
+        need_files(data / "sentencepiece.model")
+    elif "original" in prepared["subsets"][subset]:
+        need_files(data / "original" / text)
     return prepared
 
 

@@ -13,6 +13,15 @@ class EvaluationError(Exception):
     """What is wrong, where, and what to do about it."""
 
 
+def need_files(*paths: Path) -> None:
+    """EvaluationError unless each is a file: looked for before hours of translation."""
+    for path in paths:
+        if not path.is_file():
+            raise EvaluationError(
+                f"{path} does not exist: copy the whole data directory, or prepare it again"
+            )
+
+
 def hypotheses(generated: Path, count: int) -> list[str]:
     r"""The translations, as token strings, that fairseq-generate printed, in input order.
 
@@ -60,10 +69,8 @@ def from_sentencepiece(data: Path, lines: list[str]) -> list[str]:
     """Plain text from the pieces of the data directory's sentencepiece model."""
     import sentencepiece
 
-    model = data / "sentencepiece.model"
-    if not model.is_file():
-        raise EvaluationError(f"{model} does not exist: prepare the data again with prepare.sh")
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    model = str(data / "sentencepiece.model")
+    processor = sentencepiece.SentencePieceProcessor(model_file=model)
     return [processor.decode_pieces(line.split()) for line in lines]
 
 

@@ -48,19 +48,22 @@ refuse_generation_flags() {
 
 # Several runs may have one output: each works in a folder of its own, and renames what it has made.
 open_generation() {
-    mkdir -p -- "$1"
-    work="$(mktemp -d -- "$1/.generate.$2.XXXXXX")"
+    remove_leftovers "$1/.generate.$2"
+    work="$(own_folder "$1/.generate.$2")"
     trap 'rm -rf -- "$work"' EXIT
-    trap 'exit 143' TERM
-    trap 'exit 130' INT
+    stop_with_child
+    mkdir -p -- "$work"
 }
 
 # fairseq draws its progress bar on standard error if that is a terminal; what it says there otherwise is of
 # interest only when it fails. The plugin's refusals are sentences, and the last line.
 generate_logged() {
     if [[ -t 2 ]]; then exec 3>&2; else exec 3>"$work/err"; fi
-    if fairseq-generate "$@" >"$work/log" 2>&3; then
-        exec 3>&-
+    fairseq-generate "$@" >"$work/log" 2>&3 &
+    child=$!
+    exec 3>&-
+    if wait "$child"; then
+        child=""
         return
     fi
     if [[ -f "$work/err" ]]; then

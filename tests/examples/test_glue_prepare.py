@@ -376,7 +376,7 @@ def test_from_archives_to_data(bpe: Path, tmp_path: Path) -> None:
     archive = tmp_path / "archives" / "glue" / "RTE.zip"
     output = tmp_path / "data with spaces"
     flags = ("--output", output, "--from-dir", tmp_path / "archives", "--workers", 1)
-    (output / ".prepare-partial.999999999").mkdir(parents=True)
+    (output / f".prepare-partial.{os.uname().nodename}.999999999").mkdir(parents=True)
 
     refused = run("RTE", *flags, table=table)
     assert refused.returncode == 1

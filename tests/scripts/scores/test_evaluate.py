@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +179,61 @@ def test_two_runs_with_one_output(trained: tuple[Path, Path], tmp_path: Path) ->
     assert scores["scores"][0]["value"] == pytest.approx(values[last], abs=0.005)
     longest = max(len(line.split()) for line in (tmp_path / "hyp.test.yy").open())
     assert (longest == 1) == (last == "1")
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a translation begins and never ends."""
+    program = tmp_path / "bin" / "fairseq-generate"
+    program.parent.mkdir()
+    program.write_text("#!/bin/bash\necho begun\necho begun >&4\nexec sleep 600\n")
+    program.chmod(0o755)
+    return {**ENVIRONMENT, "PATH": f"{program.parent}:{ENVIRONMENT['PATH']}"}
+
+
+def test_ended_while_it_translates(
+    trained: tuple[Path, Path], tmp_path: Path, endless: dict[str, str]
+) -> None:
+    """A signal ends script and translation at once; what a killed one leaves, the next removes."""
+    data, save_dir = trained
+    output = tmp_path / "out"
+    arguments = (data, "--checkpoint", save_dir / "checkpoint_best.pt", "--output", output)
+    aside = ("bash", "-c", 'exec 4>&1 >/dev/null; exec "$@"', "-", SCRIPTS / "evaluate.sh")
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        process = subprocess.Popen(
+            [*aside, *arguments],
+            env=endless, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        with process.stdout as stream:
+            assert stream.readline() == "begun\n"
+            if sent == signal.SIGTERM:
+                process.terminate()
+            else:
+                os.killpg(process.pid, sent)
+            assert stream.read() == "", "ends when no process is left that could write"
+        assert process.wait() == (143 if sent == signal.SIGTERM else -sent)
+        left = [path.name for path in output.iterdir()]
+        assert len(left) == (0 if sent == signal.SIGTERM else 1), left
+    again = checked("evaluate.sh", *arguments, "--", "--max-len-b", "12", "--num-workers", "0")
+    assert f"removing what an earlier run left: {output}/.generate.test." in again.stderr
+    names = ["hyp.test.yy", "ref.test.yy", "scores.test.json"]
+    assert sorted(path.name for path in output.iterdir()) == names
+
+
+def test_what_scoring_needs_is_looked_for_before(
+    trained: tuple[Path, Path], tmp_path: Path, endless: dict[str, str]
+) -> None:
+    """Data without their raw text, as after copying the binarized files alone."""
+    data, save_dir = trained
+    shutil.copytree(data, tmp_path / "data")
+    shutil.rmtree(tmp_path / "data" / "raw")
+    command = [SCRIPTS / "evaluate.sh", tmp_path / "data"]
+    command += ["--checkpoint", save_dir / "checkpoint_best.pt"]
+    done = subprocess.run(command, env=endless, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "data/raw/test.yy does not exist: copy the whole data directory" in done.stderr
 
 
 def test_an_architecture_of_ones_own(trained: tuple[Path, Path], tmp_path: Path) -> None:
