@@ -5,6 +5,7 @@ python -m benchmarks.machine FILE    describes the machine, in words and in JSON
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import datetime
 import gc
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import torch
 
+from scripts.runs.complete_files import write
+
 # Environment of a process in which every allocation is a mapping of its own, which the kernel gets
 # back at once when it is freed: what the C library keeps of freed memory is then not counted, as
 # torch does not count it on a GPU.
@@ -25,11 +28,12 @@ EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 def main() -> None:
     """The command line."""
+    parser = argparse.ArgumentParser(description=describe_machine.__doc__)
+    parser.add_argument("file", type=Path, help="JSON")
+    file = parser.parse_args().file
     machine = describe_machine()
     print(" ".join(f"{key}: {value}." for key, value in machine.items()))
-    aside = Path(sys.argv[1]).with_suffix(".tmp")
-    aside.write_text(json.dumps(machine, indent=1) + "\n")
-    os.replace(aside, sys.argv[1])
+    write(file, json.dumps(machine, indent=1) + "\n")
 
 
 def describe_machine() -> dict[str, str]:

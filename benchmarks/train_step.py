@@ -155,6 +155,8 @@ def _serve(pipe: Any, name: str, shape: Shape, n_batches: int, flags: list[str])
         try:
             contender = contender or TrainStep(name, shape, n_batches, flags)
             pipe.send(getattr(contender, method)(*arguments))
+        except SystemExit:  # of argparse, which has said what is wrong
+            pipe.send(RuntimeError(f"{name}: fairseq does not take the flags after --"))
         except Exception as error:
             traceback.print_exc()
             pipe.send(RuntimeError(f"{name}: {error}"))

@@ -136,7 +136,9 @@ class Scheduler:
         except StoppedEarly:
             self._early.append(job.name)
         except Exception as error:  # of one cell: the others go on, whatever it was
-            self._failed[job.name] = f"{error}; all it said is in {job.log}"
+            # There is none, if it failed before its first command.
+            where = f"; all it said is in {job.log}" if job.log.is_file() else ""
+            self._failed[job.name] = f"{error}{where}"
             say(f"{job.name}: FAILED: {error}; its last lines:\n{last_lines(job.log)}")
         else:
             say(f"{job.name}: done")

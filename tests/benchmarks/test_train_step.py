@@ -195,11 +195,18 @@ def test_the_command_writes_a_table_and_a_csv(tmp_path: Path) -> None:
     assert len(table) == 2 and f"{ratio:.2f}" in table[1]
 
 
-def test_a_contender_that_fails_says_which(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--lr-drop-hidden-weight=-1", "--lr-drop-hidden-weight"),
+        ("--fp-16", "fairseq does not take the flags after --"),
+    ],
+)
+def test_a_contender_that_fails_says_which(tmp_path: Path, flag: str, said: str) -> None:
     command = [sys.executable, "-m", "benchmarks.train_step", "--shape", "multi30k"]
     command += ["--contenders", "R4", "--max-tokens", "256", "--csv", str(tmp_path / "x.csv")]
-    command += ["--", "--lr-drop-hidden-weight=-1"]
+    command += ["--", flag]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
-    assert "R4" in done.stderr and "--lr-drop-hidden-weight" in done.stderr
+    assert "R4" in done.stderr and said in done.stderr and "killed" not in done.stderr
     assert not (tmp_path / "x.csv").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from argparse import Namespace
@@ -65,7 +64,9 @@ class Training(cell_jobs.Training):
         """Name the last checkpoint by its updates, as those before it are, if fairseq has not."""
         updates = self.cell.method.updates
         if not any(self.folder.glob(f"checkpoint_*_{updates}.pt")):
-            os.link(self.folder / "checkpoint_last.pt", self.folder / f"checkpoint_0_{updates}.pt")
+            named = self.folder / f"checkpoint_0_{updates}.pt"
+            shutil.copyfile(self.folder / "checkpoint_last.pt", named.with_suffix(".part"))
+            named.with_suffix(".part").rename(named)
 
     def _branch(self, beginning: Path) -> None:
         """Take the checkpoints, the log and the memory of the beginning; all of it, or nothing.

@@ -32,6 +32,7 @@ while (($# > 0)); do
 done
 ((updates >= 100)) || usage_error "--updates must be at least 100: fewer make no curve"
 
+pairs=1000 pieces=1000
 # Both systems train with these flags and the same seed.
 tenth=$((updates / 10))
 flags=(
@@ -51,7 +52,7 @@ step() { printf '\n[%s/6] %s\n' "$1" "$2"; }
 done_before() { printf '      complete from an earlier run\n'; }
 
 # What DIR was made with: mixing two demos in one folder would compare unequal trainings.
-settings="1,000 pairs, updates $updates"
+settings="$pairs pairs, $pieces pieces, ${flags[*]}"
 if [[ -f "$output/settings" && "$(<"$output/settings")" != "$settings" ]]; then
     die "$output holds a demo with other settings ($(<"$output/settings")): delete it, or give another --output"
 fi
@@ -88,16 +89,16 @@ translate() {
     fi
 }
 
-step 1 "Writing the corpus: 1,000 German-English pairs to train on, 1,000 each for validation and test"
+step 1 "Writing the corpus: $pairs German-English pairs to train on, 1,000 each for validation and test"
 if [[ -d "$output/corpus" ]]; then done_before; else
-    "${MODULE[@]}" examples.translation.demo.generate_corpus --output "$output/corpus" --train 1000
+    "${MODULE[@]}" examples.translation.demo.generate_corpus --output "$output/corpus" --train "$pairs"
 fi
 
 step 2 "Preparing the data: one sentencepiece model for both languages, fairseq's binary format"
 if [[ -f "$output/data/prepare.json" ]]; then done_before; else
     "$ROOT/scripts/prepare.sh" --source-lang de --target-lang en --train "$output/corpus/train" \
         --valid "$output/corpus/valid" --test "$output/corpus/test" --output "$output/data" \
-        --vocab-size 1000 >"$output/prepare.log" 2>&1 ||
+        --vocab-size "$pieces" >"$output/prepare.log" 2>&1 ||
         { tail -n 15 -- "$output/prepare.log" >&2; die "preparing the data failed; see $output/prepare.log"; }
 fi
 
