@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from fairseq.data import Dictionary, indexed_dataset
-from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
 from examples.language_understanding.encoders import DICTIONARY, ENCODER, MERGES, TextEncoder
 from examples.language_understanding.glue_tasks import GlueError
-
-# In each worker process: GPT-2's encoder and the model's dictionary.
-_worker: dict[str, Any] = {}
+from scripts.corpora.gpt2_bpe import gpt2
+from scripts.corpora.parallel_lines import map_lines
+from scripts.corpora.prepare_text import TextError
 
 
 def check_bpe(folder: Path) -> None:
@@ -26,40 +23,23 @@ def check_bpe(folder: Path) -> None:
     for name in (ENCODER, MERGES, DICTIONARY):
         if not (folder / name).is_file():
             raise GlueError(f"{folder / name} does not exist: it belongs to GPT-2's BPE")
-    try:  # here, because a pool would start workers that fail again and again
-        load_bpe(folder)
+    try:
+        gpt2(str(folder))
+        Dictionary.load(str(folder / DICTIONARY))
     except ValueError as error:
         raise GlueError(
             f"{folder}: {ENCODER}, {MERGES} or {DICTIONARY} is damaged: {error}"
         ) from error
 
 
-def load_bpe(folder: Path) -> None:
-    """Make this process ready for :func:`encode`."""
-    _worker["encoder"] = get_encoder(str(folder / ENCODER), str(folder / MERGES))
-    _worker["dictionary"] = Dictionary.load(str(folder / DICTIONARY))
-
-
-def encode(text: str) -> list[int]:
-    """The dictionary's indices of a sentence, with end of sentence."""
-    dictionary: Dictionary = _worker["dictionary"]
-    try:
-        indices = [dictionary.index(str(piece)) for piece in _worker["encoder"].encode(text)]
-    except KeyError as error:
-        raise GlueError(
-            f"{ENCODER} lacks {error}, which {MERGES} makes: they belong to two BPEs"
-        ) from error
-    return [*indices, dictionary.eos()]
-
-
 def encode_all(texts: Sequence[str], folder: Path, workers: int) -> Iterator[list[int]]:
-    """Each sentence's indices, in order."""
-    if workers == 1:
-        load_bpe(folder)
-        yield from map(encode, texts)
-        return
-    with multiprocessing.Pool(workers, load_bpe, (folder,)) as pool:
-        yield from pool.imap(encode, texts, chunksize=1000)
+    """Each sentence's indices in the dictionary, with end of sentence, in order."""
+    dictionary = Dictionary.load(str(folder / DICTIONARY))
+    try:
+        for tokens in map_lines(gpt2, (str(folder),), texts, workers):
+            yield [*map(dictionary.index, tokens.split()), dictionary.eos()]
+    except TextError as error:
+        raise GlueError(f"{error}: they belong to two BPEs") from error
 
 
 def write_indices(prefix: Path, sentences: Iterable[list[int]], dictionary: Dictionary) -> int:

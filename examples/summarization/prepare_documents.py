@@ -19,6 +19,7 @@ from typing import TextIO
 
 from examples.summarization import documents
 from examples.summarization.documents import Document
+from scripts.corpora.gpt2_bpe import gpt2
 from scripts.corpora.parallel_lines import map_lines
 from scripts.corpora.prepare_text import TextError
 from scripts.runs.complete_folders import aside
@@ -29,8 +30,6 @@ SIDES = ("source", "target")
 # What BART takes, without the end-of-sentence mark. Longer sources are cut when they are read
 # (--truncate-source), as in the published recipe.
 MAX_TOKENS = 1023
-# fairseq's encoder remembers every word it has seen; past so many it starts anew.
-REMEMBERED_WORDS = 200_000
 
 # A document with the tokens of its text and of its summary.
 Encoded = tuple[Document, list[str], list[str]]
@@ -53,23 +52,6 @@ def write_line(outputs: list[TextIO], pair: tuple[str, str]) -> None:
     """Write a line to each of two files."""
     for output, line in zip(outputs, pair, strict=True):
         output.write(f"{line}\n")
-
-
-def gpt2(folder: str) -> Callable[[str], str]:
-    """The function from text to tokens, which are numbers with spaces between."""
-    from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
-
-    encoder = get_encoder(f"{folder}/encoder.json", f"{folder}/vocab.bpe")
-
-    def encode(text: str) -> str:
-        if len(encoder.cache) > REMEMBERED_WORDS:
-            encoder.cache.clear()
-        try:
-            return " ".join(map(str, encoder.encode(text)))
-        except KeyError as error:
-            raise TextError(f"{folder}/encoder.json lacks {error}, which vocab.bpe makes") from None
-
-    return encode
 
 
 def encoded(bpe: Path, workers: int, texts: Iterable[Document]) -> Iterator[Encoded]:

@@ -30,7 +30,7 @@ def map_lines(
     """``make(*arguments)`` of every line, in order.
 
     Each worker calls ``make`` once: a function of a module, which may load what lines share.
-    Raises what ``make`` or the function raised, in the caller.
+    Raises what ``make`` or the function raised, in the caller; ChildProcessError if a worker ended.
     """
     lines = iter(lines)
     if workers == 1:
@@ -66,7 +66,9 @@ def _receive(pipe: Connection) -> list[str]:
     try:
         result = pipe.recv()
     except EOFError as error:
-        raise RuntimeError("a worker process ended early; was it killed for its memory?") from error
+        raise ChildProcessError(
+            "a worker process ended early; was it killed for its memory? Give fewer --workers"
+        ) from error
     if isinstance(result, Exception):
         raise result
     return list(result)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from fairseq.data import Dictionary, data_utils
+from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
 from examples.language_understanding import (
     glue_binarize,
@@ -126,11 +127,15 @@ def prepare(task: str, raw: Path, bpe: Path, output: Path) -> dict[str, Any]:
     return described
 
 
+def gpt2_encoder(folder: Path) -> Any:
+    return get_encoder(str(folder / "encoder.json"), str(folder / "vocab.bpe"))
+
+
 def sentences(data: Path, name: str, subset: str) -> list[str]:
     """The text of one input, as it comes back through BPE."""
     dictionary = Dictionary.load(str(data / name / "dict.txt"))
     rows = data_utils.load_indexed_dataset(str(data / name / subset), dictionary)
-    encoder = glue_binarize._worker["encoder"]
+    encoder = gpt2_encoder(data / "encoder")
     texts = []
     for tokens in rows:
         assert tokens[-1] == dictionary.eos()
@@ -190,7 +195,7 @@ def test_equals_fairseq_preprocess(bpe: Path, tmp_path: Path) -> None:
     """The same bytes as fairseq-preprocess of the same BPE."""
     write_task(tmp_path / "raw", "RTE")
     prepare("RTE", tmp_path / "raw", bpe, tmp_path / "data")
-    encoder = glue_binarize._worker["encoder"]
+    encoder = gpt2_encoder(bpe)
     lines = [" ".join(map(str, encoder.encode(first))) for first, _, _ in PAIRS["train"]]
     (tmp_path / "bpe.train").write_text("".join(f"{line}\n" for line in lines))
     flags = [

@@ -6,6 +6,7 @@ The expected tokens are what Moses' Perl scripts print for the same lines (Moses
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -234,6 +235,16 @@ def test_a_worker_s_error_is_raised_here_after_the_lines_before_its_batch() -> N
     assert [next(results) for _ in range(size)] == map_numbers(size)
     with pytest.raises(ValueError, match=f"line {size + 3}"):
         next(results)
+
+
+def dying(_: str) -> Any:
+    """As a worker ends that the system kills."""
+    return lambda line: os._exit(1)
+
+
+def test_a_worker_that_is_killed_is_an_error() -> None:
+    with pytest.raises(OSError, match="a worker process ended early"):
+        list(parallel_lines.map_lines(dying, ("",), map_numbers(3), 2))
 
 
 def map_numbers(count: int) -> list[str]:
