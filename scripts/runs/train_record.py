@@ -97,22 +97,29 @@ def check(save_dir: Path, record: dict[str, object]) -> None:
     differ = [
         f"{key} {before.get(key)!r} there, {value!r} now"
         for key, value in record.items()
-        if not same(before.get(key), value)
+        if key != "flags" and not same(before.get(key), value)
     ]
     if differ:
         raise RecordError(
             f"{path} says that something else was trained in this folder "
-            f"({'; '.join(differ)}): give another --save-dir, or delete the folder if that run "
-            "is not needed"
+            f"({'; '.join(differ)}): give another --save-dir, delete the folder if that run is "
+            "not needed, or correct the file where the same data have only been moved"
         )
 
 
 def keep(save_dir: Path, record: dict[str, object]) -> None:
-    """Write the record, which has been checked, unless that of a training is there."""
+    """Write the record, which has been checked; say it where a training goes on with other flags.
+
+    That is allowed, as for more updates; but what is evaluated later is of both.
+    """
     path = save_dir / "train.json"
-    if not (path.is_file() and has_checkpoint(save_dir)):
-        save_dir.mkdir(parents=True, exist_ok=True)
-        write(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    known = path.is_file() and has_checkpoint(save_dir)
+    before = read_object(path).get("flags") if known else None
+    if before not in (None, record["flags"]):
+        now = record["flags"]
+        print(f"note: {path} has the flags '{before}', from now on '{now}'", file=sys.stderr)
+    save_dir.mkdir(parents=True, exist_ok=True)
+    write(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def hold(save_dir: Path) -> None:
@@ -168,6 +175,7 @@ def describe(options: argparse.Namespace, **more: object) -> dict[str, object]:
         "seed": options.seed,
         "data": str(options.data.resolve()),
         "weights": terms(options.flags),
+        "flags": options.flags,  # what else they say may change
     }
 
 

@@ -292,10 +292,13 @@ def test_refuses_a_folder_of_other_weights_and_goes_on_with_other_flags(
     options = ("--method", "lrdrop", "--preset", "multi30k", "--save-dir", tmp_path / "save", "--")
     trained(environment, data, *options, "--lr-drop-hidden-weight", "0.1")
     (tmp_path / "save" / "checkpoint_last.pt").touch()
-    trained(environment, data, *options, "--lr-drop-hidden-weight=1e-1", "--max-update", "9")
+    done = run(environment, data, *options, "--lr-drop-hidden-weight=1e-1", "--max-update", "9")
+    now = "--lr-drop-hidden-weight=1e-1 --max-update 9"
+    assert f"'--lr-drop-hidden-weight 0.1', from now on '{now}'" in done.stderr
+    assert json.loads((tmp_path / "save" / "train.json").read_text())["flags"] == now
     for flags in ((), ("--lr-drop-hidden-weight", "0.2")):
         again = run(environment, data, *options, *flags)
-        assert again.returncode == 1 and "weights {'hidden': '0.1'} there" in again.stderr
+        assert again.returncode == 1 and "weights {'hidden': '1e-1'} there" in again.stderr
     for flags in (("--lr-drop-start", "5"), ("--lr-drop-ramp=5",)):
         again = run(environment, data, *options, "--lr-drop-hidden-weight", "0.1", *flags)
         assert again.returncode == 1 and f"{flags[0][10:].split('=')[0]}': '5'" in again.stderr
@@ -338,7 +341,8 @@ def test_a_run_without_a_checkpoint_binds_nobody(
     assert record["weights"] == {"output": "2"}
     (save_dir / "checkpoint1.pt").touch()
     trained(environment, data, *options, "--lr-drop-output-weight=2.0")
-    assert json.loads((save_dir / "train.json").read_text()) == record
+    flags = {"weights": {"output": "2.0"}, "flags": "--lr-drop-output-weight=2.0"}
+    assert json.loads((save_dir / "train.json").read_text()) == record | flags
 
 
 def test_two_at_once(environment: dict[str, str], tmp_path: Path, data: Path) -> None:
