@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from examples.study import curves, jobs, merged_tables, read_study, rows, study_
 from examples.study.presets import trainings
 from examples.study.translation import plan, select_pairs
 from examples.study.translation import report as study_report
+from examples.study.translation.evaluations import Evaluation
 from examples.study.translation.kind import KIND
 from lrdrop_fairseq.checkpoints import newest
 from scripts.corpora import prepare_text as text_errors
@@ -162,6 +164,10 @@ def test_the_studies_of_the_project_can_be_read(path: Path) -> None:
         ("test: [test]", "test: ['a,b']", "a comma in"),
         ("test: [test]", "test: test", "test must be a list"),
         ("text: ", "txt: ", "unknown key 'txt'"),
+        *[
+            ("start: 20", f"length_penalties: {given}", "must be a list of different numbers")
+            for given in ("1.5", "[a]", "[1, 1.0]", "[-1]", "[true]")
+        ],
         *[
             ("start: 20", f"seeds: {seeds}", "seeds must be a list of different whole numbers")
             for seeds in ("[a]", "[1, 1]", "[]", "[true]")
@@ -377,6 +383,49 @@ def test_equal_wall_clock_looks_at_what_was_there_in_time() -> None:
     assert line["R-Drop"] == "", "seconds of another machine are not compared"
     rows[1]["checkpoint seconds"] = "90"
     assert lines_of("LR-Drop", rows, curve)[1]["− plain"] == "1.50"
+
+
+class TranslatesAtOnce:
+    """Scores, by their length penalties, as evaluate.sh leaves them."""
+
+    def __init__(self, scores: dict[str, float]) -> None:
+        self.scores, self.runs = scores, list[tuple[str, str]]()
+
+    def run(self, job: jobs.Job, command: list[str | Path]) -> None:
+        words = list(map(str, command))
+        flags = words[words.index("--") + 1 :]
+        subset, folder = (words[words.index(name) + 1] for name in ("--subset", "--output"))
+        penalty = flags[flags.index("--lenpen") + 1] if "--lenpen" in flags else ""
+        self.runs.append((subset, penalty))
+        found = {"flags": " ".join(flags), "scores": [{"value": self.scores[penalty]}]}
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"scores.{subset}.json").write_text(json.dumps(found))
+
+
+def test_each_training_takes_the_length_penalty_of_its_best_validation_score(
+    tmp_path: Path,
+) -> None:
+    penalties = "length_penalties: [1, 2, 1.50]"
+
+    def score(**scores: float) -> tuple[Evaluation, list[tuple[str, str]]]:
+        study = read(tmp_path, **{"updates: 30": f"updates: 30\n{penalties}"})
+        place = jobs.Place(study, tmp_path, "cpu")
+        job = KIND.plan(place, study.cells[:1])[-1]
+        assert isinstance(job, Evaluation)
+        assert study.settings(job.cell).endswith("; length penalty 1 or 2 or 1.5")
+        job.training.folder.mkdir(parents=True, exist_ok=True)
+        (job.training.folder / "checkpoint_best.pt").touch()
+        (job.training.folder / "checkpoint_last.pt").touch()
+        commands: Any = TranslatesAtOnce(scores)
+        job.score(commands)
+        return job, commands.runs
+
+    job, runs = score(**{"1": 20.0, "2": 25.0, "1.5": 25.0})
+    assert runs[:3] == [("valid", "1"), ("valid", "2"), ("valid", "1.5")]
+    assert runs[3:] == [(subset, "2") for subset in job.cell.data.subsets[1:]]
+    assert job.length_penalty == "2" and job.scores("valid")["scores"][0]["value"] == 25
+    job, runs = score(**{"1": 26.0, "2": 25.0, "1.5": 25.0})
+    assert {penalty for _, penalty in runs[3:]} == {"1"} and job.length_penalty == "1"
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from examples.study import cell_jobs
@@ -29,12 +31,19 @@ class Evaluation(cell_jobs.Evaluation):
         return found
 
     def score(self, commands: Commands) -> None:
+        self.run_script(commands, self.cell.data.subsets, self.folder)
+
+    def run_script(
+        self, commands: Commands, subsets: Sequence[str], folder: Path, *flags: str
+    ) -> None:
+        """evaluate.sh on these subsets; flags are those behind its ``--``."""
         checkpoint = self.training.checkpoint()
         if checkpoint is None:
             raise Failed(f"{self.training.folder} has no checkpoint to score")
-        device = ["--", "--cpu"] if self.place.device == "cpu" else []
-        for subset in self.cell.data.subsets:
+        if self.place.device == "cpu":
+            flags = (*flags, "--cpu")
+        for subset in subsets:
             commands.run(self, [
                 self.training.scripts / "evaluate.sh", self.training.data, *checkpoint,
-                "--subset", subset, "--output", self.folder, *device,
+                "--subset", subset, "--output", folder, "--", *flags,
             ])  # fmt: skip

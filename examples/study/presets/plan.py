@@ -25,10 +25,12 @@ class Plan:
     Attributes:
         preparation: the class of the job that makes a data directory.
         scripts: the folder of train.sh and evaluate.sh.
+        evaluation: the class of the job that scores a cell.
     """
 
     preparation: Callable[..., Preparation]
     scripts: Path
+    evaluation: Callable[..., Evaluation] = Evaluation
 
     def jobs(self, place: Place, cells: Sequence[Cell]) -> list[Job]:
         """All jobs of these cells of the study, each after what it needs.
@@ -51,7 +53,7 @@ class Plan:
             needs += [begins_from] if begins_from else []
             name = f"train {cell.name}"
             training = Training(name, place, folder, needs, cell, begins_from, self.scripts)
-            evaluation = Evaluation(
+            evaluation = self.evaluation(
                 f"evaluate {cell.name}", place, folder / "eval", [training], training=training
             )
             jobs |= {job.name: job for job in (training, evaluation)}

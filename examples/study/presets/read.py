@@ -14,7 +14,9 @@ from examples.study.study_fields import Fields, StudyError
 ENDING_SCHEDULERS = {"cosine", "polynomial_decay", "triangular", "tri_stage", "manual"}
 
 
-def read_study(kind: str, top: Fields, root: Path, data: Callable[[Fields, Path], Data]) -> Study:
+def read_study(
+    kind: str, top: Fields, root: Path, data: Callable[[Fields, Path], Data], *more: str
+) -> Study:
     """The study of a kind in a file.
 
     Args:
@@ -22,11 +24,12 @@ def read_study(kind: str, top: Fields, root: Path, data: Callable[[Fields, Path]
         top: the fields of the file.
         root: where relative folders of text are taken from.
         data: reads a data set.
+        more: keys that the kind reads itself.
 
     Raises:
         StudyError: the file is no study.
     """
-    top.allow("about", "kind", "data", "preset", "average", *KEYS)
+    top.allow("about", "kind", "data", "preset", "average", *more, *KEYS)
     flags = read_flags(top)
     every = top.whole("validate_every")
     datasets = [data(fields, root) for fields in top.children("data")]

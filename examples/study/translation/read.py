@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from examples.study.presets.read import read_study, read_tests
-from examples.study.presets.studies import Study
-from examples.study.study_fields import Fields
+from examples.study.study_fields import Fields, StudyError
 from examples.study.translation.data import Data
+from examples.study.translation.studies import Study
 
 
 def read(top: Fields, root: Path) -> Study:
@@ -16,7 +16,17 @@ def read(top: Fields, root: Path) -> Study:
     Raises:
         StudyError: the file is no study.
     """
-    return read_study("translation", top, root, _data)
+    study = read_study("translation", top, root, _data, "length_penalties")
+    return Study(**vars(study), length_penalties=_length_penalties(top))
+
+
+def _length_penalties(top: Fields) -> tuple[str, ...]:
+    found = top.content.get("length_penalties", [])
+    numbers = isinstance(found, list) and all(type(p) in (int, float) and p >= 0 for p in found)
+    if not numbers or len(set(found)) < len(found):
+        raise StudyError(f"{top.where}: length_penalties must be a list of different numbers of at "
+                         f"least 0, not {found!r}")  # fmt: skip
+    return tuple(f"{penalty:g}" for penalty in found)
 
 
 def _data(fields: Fields, root: Path) -> Data:

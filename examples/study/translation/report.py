@@ -57,6 +57,8 @@ def _notes(results: Sequence[Row]) -> str:
         f"{row['machine']} (--workers {row['workers']}, {row['date']})" for row in results
     )
     rules = ", ".join(dict.fromkeys(row["checkpoint"] for row in results))
+    if any(row.get("length penalty") for row in results):
+        rules += "; length penalty, by seed: the one of the study's with the best valid BLEU"
     notes = textwrap.fill(
         "Mean ± standard deviation over seeds. Valid nll: the lowest, in bits per token, whichever "
         "checkpoint is scored. Differences: of the mean "

@@ -6,9 +6,9 @@ from typing import Any
 
 from examples.study import rows
 from examples.study.merged_tables import Row
-from examples.study.presets.evaluations import Evaluation
 from examples.study.presets.rows import checkpoint_columns
 from examples.study.translation.data import data_of
+from examples.study.translation.evaluations import Evaluation
 from examples.translation.records.training_log import read_log
 
 
@@ -29,6 +29,8 @@ def result_row(evaluation: Evaluation, workers: int, machine: str) -> Row:
     row = rows.key(evaluation) | {"direction": f"{data.source_lang}-{data.target_lang}"}
     row |= rows.training_columns(evaluation, log, workers, machine)
     row |= checkpoint_columns(evaluation, log, scores[0]["parts"])
+    if penalty := evaluation.length_penalty:
+        row["length penalty"] = penalty
     for found in scores:
         row |= _score_columns(found)
     return row

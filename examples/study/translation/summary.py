@@ -54,6 +54,8 @@ def methods_table(rows: Sequence[Row], comparisons: Sequence[Row], order: Sequen
     for method, cells in methods.items():
         line = {"method": method, "seeds": ", ".join(row["seed"] for row in cells)}
         line["valid nll"] = spread([float(row["best validation nll"]) for row in cells], 3)
+        if any(row.get("length penalty") for row in rows):
+            line["length penalty"] = ", ".join(row.get("length penalty", "") for row in cells)
         for column in columns:
             line[column] = spread([float(row[column]) for row in cells])
         for family, label in LABELS.items():
