@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from examples.language_understanding.glue_tasks import GlueError
+from examples.language_understanding.sentence_tasks import TaskError
 
 SEPARATOR = "2"  # </s> in every dictionary of fairseq
 
@@ -24,17 +24,17 @@ def read_json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {key: found[key] for key in ("arch", "flags", "pairs", "symbols")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GlueError(
+        raise TaskError(
             f"{path} cannot be read ({error!r}): --encoder is a folder that python -m "
             "lrdrop_fairseq.import_encoder has made"
         ) from error
 
 
 def check_data(folder: Path, data: Path) -> None:
-    """GlueError unless text becomes the same indices by this encoder as in the data."""
+    """TaskError unless text becomes the same indices by this encoder as in the data."""
     copy = data / "encoder"
     if not (copy / "import.json").is_file():
-        raise GlueError(
+        raise TaskError(
             f"{data} was not prepared with --encoder, so its text is in another vocabulary: "
             f"prepare it with --encoder {folder}"
         )
@@ -45,7 +45,7 @@ def check_data(folder: Path, data: Path) -> None:
     ]
     symbols = [read_json(path / "import.json")["symbols"] for path in (folder, copy)]
     if differ or symbols[0] != symbols[1]:
-        raise GlueError(
+        raise TaskError(
             f"{data} was prepared with another encoder than {folder} "
             f"({', '.join(differ) or 'import.json'} differs): prepare it with --encoder {folder}, "
             "or give the encoder that it was prepared with"
@@ -56,7 +56,7 @@ def flags(folder: Path) -> list[str]:
     """The architecture, and the flags."""
     record = read_json(folder / "import.json")
     if not record["arch"].startswith("lr_drop_roberta"):
-        raise GlueError(f"{folder} is no encoder: its architecture is {record['arch']}")
+        raise TaskError(f"{folder} is no encoder: its architecture is {record['arch']}")
     separator = [] if record["pairs"] == "</s>" else ["--separator-token", SEPARATOR]
     return [record["arch"], *record["flags"], *separator]
 
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     try:
         lines = flags(folder)
         check_data(folder, data)
-    except (GlueError, OSError) as error:
+    except (TaskError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1
     print("\n".join(lines))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from examples.language_understanding.glue_tasks import GlueError
+from examples.language_understanding.sentence_tasks import TaskError
 
 ENCODER, MERGES, DICTIONARY = "encoder.json", "vocab.bpe", "dict.txt"
 SENTENCEPIECE = "sentencepiece.model"
@@ -74,7 +74,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
 def imported(folder: Path) -> TextEncoder:
     """The tokenizer of a model that ``python -m lrdrop_fairseq.import_encoder`` has made."""
-    from examples.language_understanding.glue_run import load_plugin
+    from examples.language_understanding.run_record import load_plugin
 
     load_plugin()
     from lrdrop_fairseq.import_encoder.errors import ImportingError
@@ -84,12 +84,12 @@ def imported(folder: Path) -> TextEncoder:
     try:
         encoder = Encoder(folder)
     except ModuleNotFoundError as error:
-        raise GlueError(f"{error}; scripts/install.sh installs it") from error
+        raise TaskError(f"{error}; scripts/install.sh installs it") from error
     except ImportingError as error:
-        raise GlueError(str(error)) from error
+        raise TaskError(str(error)) from error
     record = encoder.record
     if record["model_type"] not in ENCODERS:
-        raise GlueError(
+        raise TaskError(
             f"{folder} is a {record['model_type']}: what classifies text here is an encoder "
             f"({', '.join(ENCODERS)})"
         )
@@ -108,7 +108,7 @@ def gpt2_bpe(folder: Path, workers: int = 1) -> TextEncoder:
     """GPT-2's byte-level BPE, as the public RoBERTa checkpoints of fairseq have it."""
     from fairseq.data import Dictionary
 
-    from examples.language_understanding.glue_binarize import check_bpe, encode_all
+    from examples.language_understanding.binarize import check_bpe, encode_all
 
     check_bpe(folder)
     return TextEncoder(
@@ -127,11 +127,11 @@ def sentencepiece(model: Path, dictionary: Path) -> TextEncoder:
 
     for path in (model, dictionary):
         if not path.is_file():
-            raise GlueError(f"{path} does not exist")
+            raise TaskError(f"{path} does not exist")
     try:
         processor = SentencePieceProcessor(model_file=str(model))
     except (OSError, RuntimeError) as error:
-        raise GlueError(f"{model} is no model of sentencepiece") from error
+        raise TaskError(f"{model} is no model of sentencepiece") from error
     words = Dictionary.load(str(dictionary))
 
     def encode(texts: Sequence[str]) -> Iterator[list[int]]:
@@ -149,6 +149,6 @@ def saved(folder: Path) -> TextEncoder:
         return gpt2_bpe(folder)
     if (folder / SENTENCEPIECE).is_file():
         return sentencepiece(folder / SENTENCEPIECE, folder / DICTIONARY)
-    raise GlueError(
+    raise TaskError(
         f"{folder} does not exist, or holds no tokenizer: prepare the data again, with --force"
     )

@@ -23,22 +23,22 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a command may be given anywhere
-from examples.language_understanding.glue_run import read_record
-from examples.language_understanding.glue_tasks import GlueError
+from examples.language_understanding.run_record import read_record
+from examples.language_understanding.sentence_tasks import TaskError
 from scripts.runs.complete_files import write
 
 
 def seed_folders(folder: Path) -> list[Path]:
-    """DIR/seedN in the order of N; GlueError if there are none."""
+    """DIR/seedN in the order of N; TaskError if there are none."""
     found = [path for path in folder.glob("seed*") if path.name[4:].isdigit()]
     if not found:
-        raise GlueError(f"{folder}: no seedN in it; it is the --save-dir of finetune.sh")
+        raise TaskError(f"{folder}: no seedN in it; it is the --save-dir of finetune.sh")
     return sorted(found, key=lambda path: int(path.name[4:]))
 
 
 def run_score(options: argparse.Namespace) -> None:
-    """Score the finished seeds; GlueError at the end if others are not finished."""
-    from examples.language_understanding.glue_predict import evaluate_seed
+    """Score the finished seeds; TaskError at the end if others are not finished."""
+    from examples.language_understanding.predict_subset import evaluate_seed
 
     logging.getLogger("fairseq").setLevel(logging.WARNING)
     unfinished = []
@@ -54,7 +54,7 @@ def run_score(options: argparse.Namespace) -> None:
             said = evaluate_seed(folder, options.data, subset, options.force)
             print(f"{record['task']}, {record['method']}, {said}", flush=True)
     if unfinished:
-        raise GlueError(
+        raise TaskError(
             f"not finished: {', '.join(unfinished)}; give the command of finetune.sh again. "
             "The others are scored"
         )
@@ -62,7 +62,7 @@ def run_score(options: argparse.Namespace) -> None:
 
 def run_summarize(options: argparse.Namespace) -> None:
     """Print the table; write it, and the plot where there is matplotlib: otherwise say so."""
-    from examples.language_understanding.glue_summary import as_text, as_tsv, read_scores, rows
+    from examples.language_understanding.seed_summary import as_text, as_tsv, read_scores, rows
 
     grouped = read_scores(options.folders)
     table = rows(grouped)
@@ -71,7 +71,7 @@ def run_summarize(options: argparse.Namespace) -> None:
     print(as_text(table))
     try:
         from examples.figures import save
-        from examples.language_understanding.glue_plot import draw
+        from examples.language_understanding.seed_plot import draw
     except ModuleNotFoundError as error:
         print(f"no seeds.png: {error}; scripts/install.sh --plots installs it", file=sys.stderr)
         return
@@ -100,7 +100,7 @@ def main() -> int:
             run_score(options)
         else:
             run_summarize(options)
-    except (GlueError, OSError) as error:
+    except (TaskError, OSError) as error:
         print(f"evaluate.py: error: {error}", file=sys.stderr)
         return 1
     return 0

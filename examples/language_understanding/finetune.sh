@@ -75,7 +75,7 @@ refuse_flags 'save-dir|seed|arch|criterion|restore-file|finetune-from-model' \
 find_rank
 ((processes == 1)) || die "this trains on one device, not under torchrun: give the GPUs several tasks or seeds"
 need_command fairseq-train
-settings="$("${MODULE[@]}" examples.language_understanding.glue_tasks "$task" "$data" ${epochs:+"--epochs=$epochs"})" || exit 1
+settings="$("${MODULE[@]}" examples.language_understanding.sentence_tasks "$task" "$data" ${epochs:+"--epochs=$epochs"})" || exit 1
 read -r classes metric lr batch_size total_updates warmup_updates max_tokens <<<"$settings"
 [[ -f "$data/$task/prepare.json" ]] ||
     die "$data/$task/prepare.json does not exist: make the data with prepare_glue.sh $task --output $data"
@@ -114,7 +114,7 @@ if ((classes == 1)); then loss_flags+=(--regression-target); fi
 if [[ "$metric" != accuracy ]]; then loss_flags+=("--report-${metric//_/-}"); fi
 best_flags=(--best-checkpoint-metric "$metric" --maximize-best-checkpoint-metric)
 
-# fairseq's published optimizer for RoBERTa on GLUE; learning rate and schedule by glue_tasks.py.
+# fairseq's published optimizer for RoBERTa on GLUE; learning rate and schedule by sentence_tasks.py.
 optimizer_flags=(--optimizer adam --adam-betas "(0.9, 0.98)" --adam-eps 1e-06 --weight-decay 0.1 --clip-norm 0.0)
 schedule_flags=(--lr "$lr" --lr-scheduler polynomial_decay --warmup-updates "$warmup_updates")
 schedule_flags+=(--total-num-update "$total_updates" --max-update "$total_updates")
@@ -146,7 +146,7 @@ IFS=',' read -r -a seed_list <<<"$seeds"
 for seed in "${seed_list[@]}"; do
     folder="$save_dir/seed$seed"
     keeper=(
-        "${MODULE[@]}" examples.language_understanding.glue_run begin "$folder" --task "$task" --method "$method" --arch "$arch"
+        "${MODULE[@]}" examples.language_understanding.run_record begin "$folder" --task "$task" --method "$method" --arch "$arch"
         --model "$model" --data "$data" --seed "$seed" --flags="$record_flags"
     )
     state="$("${keeper[@]}")" || exit 1
@@ -168,6 +168,6 @@ for seed in "${seed_list[@]}"; do
     child=$!
     wait "$child" || die "fine-tuning failed; what it said is above and in $folder/train.log"
     child=""
-    "${MODULE[@]}" examples.language_understanding.glue_run finish "$folder"
+    "${MODULE[@]}" examples.language_understanding.run_record finish "$folder"
     note "$task, $method, seed $seed: finished, $folder/checkpoint_best.pt"
 done

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.language_understanding.glue_tasks import GlueError, Task
+from examples.language_understanding.sentence_tasks import Task, TaskError
 
 COLA_COLUMNS = ("source", "label", "mark", "sentence")  # its train.tsv and dev.tsv have no header
 MSR_TRAIN, MSR_TEST = "msr_paraphrase_train.txt", "msr_paraphrase_test.txt"
@@ -73,15 +73,15 @@ TABLES: dict[str, tuple[Table, ...]] = {
 
 
 def lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(number, fields) of each line of a table; GlueError when it is no text in UTF-8."""
+    """(number, fields) of each line of a table; TaskError when it is no text in UTF-8."""
     if not path.is_file():
-        raise GlueError(f"{path} does not exist: the folder does not hold the whole task")
+        raise TaskError(f"{path} does not exist: the folder does not hold the whole task")
     with path.open(encoding="utf-8-sig", newline="\n") as table:
         try:
             for number, line in enumerate(table, start=1):
                 yield number, line.rstrip("\r\n").split("\t")
         except UnicodeDecodeError as error:
-            raise GlueError(f"{path}: not UTF-8 ({error})") from error
+            raise TaskError(f"{path}: not UTF-8 ({error})") from error
 
 
 def read(path: Path, table: Table, dropped: list[int] | None = None) -> Iterator[Example]:
@@ -94,7 +94,7 @@ def read(path: Path, table: Table, dropped: list[int] | None = None) -> Iterator
     wanted = [*table.inputs, *([table.label] if table.label else [])]
     missing = [name for name in wanted if name not in names]
     if missing:
-        raise GlueError(
+        raise TaskError(
             f"{path}, line 1: no column '{missing[0]}' in the header; it has {', '.join(names)}"
         )
     places = [names.index(name) for name in wanted]
@@ -102,7 +102,7 @@ def read(path: Path, table: Table, dropped: list[int] | None = None) -> Iterator
     for row, (number, fields) in enumerate(rows):
         if len(fields) < len(names):
             if dropped is None:
-                raise GlueError(
+                raise TaskError(
                     f"{path}, line {number}: {len(fields)} fields, but there are {len(names)} "
                     "columns; the file is damaged"
                 )
@@ -116,10 +116,10 @@ def read(path: Path, table: Table, dropped: list[int] | None = None) -> Iterator
 
 
 def check_label(task: Task, path: Path, example: Example) -> None:
-    """GlueError unless the label is one of the task's."""
+    """TaskError unless the label is one of the task's."""
     if not task.regression:
         if example.label not in task.labels:
-            raise GlueError(
+            raise TaskError(
                 f"{path}, line {example.line}: label '{example.label}' is none of "
                 f"{', '.join(task.labels)}"
             )
@@ -130,23 +130,23 @@ def check_label(task: Task, path: Path, example: Example) -> None:
     except ValueError:
         inside = False
     if not inside:
-        raise GlueError(
+        raise TaskError(
             f"{path}, line {example.line}: score '{example.label}' is not in {low:g} to {high:g}"
         )
 
 
 def check_identities(path: Path, examples: list[Example]) -> None:
-    """GlueError unless each row of a test set, whose predictions go elsewhere, has its own name."""
+    """TaskError unless each row of a test set, whose predictions go elsewhere, has its own name."""
     seen: dict[str, int] = {}
     for example in examples:
         if not example.identity.isdigit():
-            raise GlueError(
+            raise TaskError(
                 f"{path}, line {example.line}: '{example.identity}' in the first of the columns "
                 f"{' or '.join(IDENTITIES)} is no number: the file is damaged"
             )
         first = seen.setdefault(example.identity, example.line)
         if first != example.line:
-            raise GlueError(
+            raise TaskError(
                 f"{path}, line {example.line}: row {example.identity} again, after line {first}: "
                 "the file is damaged"
             )
@@ -157,7 +157,7 @@ def _dev_ids(folder: Path) -> set[tuple[str, str]]:
     for name in DEV_IDS:
         if (folder / name).is_file():
             return {(fields[0], fields[1]) for _, fields in lines(folder / name) if fields[1:]}
-    raise GlueError(
+    raise TaskError(
         f"{folder} has {MSR_TRAIN}, but not {DEV_IDS[0]}, which says what of it is for validation"
     )
 
@@ -176,7 +176,7 @@ def _read_msr(folder: Path, table: Table) -> Iterator[Example]:
 def read_subset(
     task: Task, folder: Path, table: Table, dropped: list[int]
 ) -> tuple[Path, list[Example]]:
-    """(file, examples) of a subset; each label is one of the task's.  GlueError otherwise."""
+    """(file, examples) of a subset; each label is one of the task's.  TaskError otherwise."""
     path = folder / table.file
     if task.name == "MRPC" and not path.is_file() and (folder / MSR_TRAIN).is_file():
         path = folder / (MSR_TEST if table.subset == "test" else MSR_TRAIN)
@@ -185,7 +185,7 @@ def read_subset(
         # QQP is distributed with a few broken lines; the published preprocessing leaves them out.
         examples = list(read(path, table, dropped if task.name == "QQP" else None))
     if not examples:
-        raise GlueError(f"{path}: no examples for '{table.subset}' in it")
+        raise TaskError(f"{path}: no examples for '{table.subset}' in it")
     if table.label:
         for example in examples:
             check_label(task, path, example)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from examples.language_understanding.glue_tasks import GlueError
 from examples.language_understanding.own_lines import clean, decoded
+from examples.language_understanding.sentence_tasks import TaskError
 
 FORMATS = ".tsv or .txt (tab-separated), .csv or .jsonl"
 HEADER_HINT = "if line 1 is a header, name its columns by --label-column and --text-columns"
@@ -45,9 +45,9 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     empty_lines: int = 0
 
-    def error(self, line: int, what: str) -> GlueError:
+    def error(self, line: int, what: str) -> TaskError:
         """An error with the place."""
-        return GlueError(f"{self.path}, line {line}: {what}")
+        return TaskError(f"{self.path}, line {line}: {what}")
 
 
 def read(path: Path, columns: Columns | None, like: Table | None = None) -> Table:
@@ -59,9 +59,9 @@ def read(path: Path, columns: Columns | None, like: Table | None = None) -> Tabl
     """
     readers = {".tsv": _tabbed, ".txt": _tabbed, ".csv": _csv, ".jsonl": _jsonl}
     if path.suffix not in readers:
-        raise GlueError(f"{path}: its name must end in {FORMATS}, which says how it is read")
+        raise TaskError(f"{path}: its name must end in {FORMATS}, which says how it is read")
     if not path.is_file():
-        raise GlueError(f"{path} does not exist, or is no file")
+        raise TaskError(f"{path} does not exist, or is no file")
     table = Table(path)
     with path.open("rb") as stream:
         fields = readers[path.suffix](table, decoded(stream, str(path)), columns)
@@ -70,12 +70,12 @@ def read(path: Path, columns: Columns | None, like: Table | None = None) -> Tabl
             _check(table, line, label, tuple(texts), like or table)
             table.rows.append(Row(line, label, tuple(texts)))
     if not table.rows:
-        raise GlueError(f"{path}: no rows in it")
+        raise TaskError(f"{path}: no rows in it")
     return table
 
 
 def _check(table: Table, line: int, label: str, texts: tuple[str, ...], like: Table) -> None:
-    """GlueError where something is empty, or the row is not like the first one."""
+    """TaskError where something is empty, or the row is not like the first one."""
     if not label:
         raise table.error(line, "the label is empty")
     for number, text in enumerate(texts, start=1):

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from examples.language_understanding.glue_tasks import GlueError
 from examples.language_understanding.own_files import HEADER_HINT, Row, Table
+from examples.language_understanding.sentence_tasks import TaskError
 
 # What fairseq's Dictionary has already.
 TAKEN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -18,7 +18,7 @@ SHOWN = 10  # labels in an error
 def classes(tables: Mapping[str, Table]) -> tuple[str, ...]:
     """The labels of train in their order: numbers by value where all are whole, else by letters.
 
-    GlueError where there is only one, or another subset has others.
+    TaskError where there is only one, or another subset has others.
     """
     train = tables["train"]
     _check_header(tables)
@@ -27,7 +27,7 @@ def classes(tables: Mapping[str, Table]) -> tuple[str, ...]:
         if row.label in TAKEN:
             raise train.error(row.line, f"the label '{row.label}' has a meaning of its own here")
     if len(found) == 1:
-        raise GlueError(
+        raise TaskError(
             f"{train.path}: every label is '{train.rows[0].label}', but a classification needs "
             "two at least"
         )
@@ -55,7 +55,7 @@ def _shown(labels: tuple[str, ...]) -> str:
 
 
 def _check_header(tables: Mapping[str, Table]) -> None:
-    """GlueError where the first line of every file is a header that was read as a row.
+    """TaskError where the first line of every file is a header that was read as a row.
 
     That is, the same line, with a label that no other row has.
     """
@@ -73,14 +73,14 @@ def _check_header(tables: Mapping[str, Table]) -> None:
 
 
 def check_numbers(tables: Mapping[str, Table]) -> None:
-    """GlueError unless every label is a number, and every subset has two different ones."""
+    """TaskError unless every label is a number, and every subset has two different ones."""
     for table in tables.values():
         for row in table.rows:
             if not _finite(row):
                 hint = f"; {HEADER_HINT}" if row.line == 1 else ""
                 raise table.error(row.line, f"'{row.label}' is no number{hint}")
         if len({float(row.label) for row in table.rows}) == 1:
-            raise GlueError(
+            raise TaskError(
                 f"{table.path}: every number is {table.rows[0].label}, so that there is nothing "
                 "to learn, or no correlation to score"
             )

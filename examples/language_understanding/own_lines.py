@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from examples.language_understanding.glue_tasks import GlueError
+from examples.language_understanding.sentence_tasks import TaskError
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -16,16 +16,16 @@ def clean(text: str) -> str:
 
 
 def decoded(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
-    """(number, line with its end) of a text; GlueError with the line where it is not UTF-8."""
+    """(number, line with its end) of a text; TaskError with the line where it is not UTF-8."""
     for number, data in enumerate(lines, start=1):
         try:
             line = data.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise GlueError(
+            raise TaskError(
                 f"{name}, line {number}: byte 0x{data[error.start]:02x} in column "
                 f"{error.start + 1} is not valid UTF-8; convert the text, as with "
                 "iconv -f ISO-8859-1 -t UTF-8"
             ) from error
         if "\0" in line:
-            raise GlueError(f"{name}, line {number}: a NUL character: is this text?")
+            raise TaskError(f"{name}, line {number}: a NUL character: is this text?")
         yield number, line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line

@@ -9,8 +9,8 @@ from typing import Any
 
 from examples.language_understanding import encoders
 from examples.language_understanding.encoders import TextEncoder, fingerprint
-from examples.language_understanding.glue_tasks import GlueError
 from examples.language_understanding.own_files import Columns
+from examples.language_understanding.sentence_tasks import TaskError
 
 
 def parse() -> argparse.Namespace:
@@ -64,7 +64,7 @@ def columns(options: argparse.Namespace) -> Columns | None:
     texts = tuple((options.text_columns or "text").split(","))
     found = Columns(options.label_column or "label", texts)
     if not all(texts) or len(texts) > 2 or len({found.label, *texts}) < 1 + len(texts):
-        raise GlueError(
+        raise TaskError(
             f"--text-columns {','.join(texts)}: one column, or two different ones with a comma "
             "between, and neither that of the label"
         )
@@ -83,19 +83,19 @@ def made_of(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_existing(options: argparse.Namespace) -> None:
-    """GlueError unless the directory holds what these options give."""
+    """TaskError unless the directory holds what these options give."""
     path = options.existing / "prepare.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["made_of"]
         wanted = made_of(options)
         differ = [key for key in wanted if found[key] != wanted[key]]
     except (ValueError, KeyError, TypeError) as error:
-        raise GlueError(
+        raise TaskError(
             f"{path}: not what this script writes ({error!r}); choose another --output, or "
             "replace it with --force"
         ) from error
     if differ:
-        raise GlueError(
+        raise TaskError(
             f"{options.existing} exists, made of something else ({', '.join(differ)}): choose "
             "another --output, or replace it with --force"
         )

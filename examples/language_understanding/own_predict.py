@@ -16,16 +16,16 @@ import torch
 from fairseq.data import data_utils
 
 from examples.language_understanding.encoders import TextEncoder, saved
-from examples.language_understanding.glue_predict import BATCH, answer, load, names
-from examples.language_understanding.glue_run import RECORD, check_prepared, read_record
-from examples.language_understanding.glue_tasks import (
+from examples.language_understanding.own_lines import clean, decoded
+from examples.language_understanding.predict_subset import BATCH, answer, load, names
+from examples.language_understanding.run_record import RECORD, check_prepared, read_record
+from examples.language_understanding.sentence_tasks import (
     OWN_TEXT,
-    GlueError,
     Task,
+    TaskError,
     read_own,
     read_task,
 )
-from examples.language_understanding.own_lines import clean, decoded
 
 Pair = tuple[str, ...]
 
@@ -37,14 +37,14 @@ def find_data(checkpoint: Path, data: Path | None) -> Path:
     if (folder / RECORD).is_file():
         record = read_record(folder)
     elif data is None:
-        raise GlueError(
+        raise TaskError(
             f"{folder / RECORD} does not exist, so it is not known what {checkpoint} was "
             "fine-tuned with: give its data directory by --data"
         )
     if data is None:
         data = Path(record["data"]) / record["task"]
     if not (data / "prepare.json").is_file():
-        raise GlueError(
+        raise TaskError(
             f"{data / 'prepare.json'} does not exist: --data is the directory that the checkpoint "
             "was fine-tuned with"
         )
@@ -61,18 +61,18 @@ def find_task(data: Path) -> Task:
 
 
 def read_texts(lines: Iterable[bytes], count: int) -> list[Pair]:
-    """The texts of each line; GlueError where it is empty, or has another number of them."""
+    """The texts of each line; TaskError where it is empty, or has another number of them."""
     found = []
     for number, line in decoded(lines, "standard input"):
         texts = tuple(clean(text) for text in line.rstrip("\r\n").split("\t"))
         if len(texts) != count:
             expected = "a text" if count == 1 else "two texts with a tab between"
-            raise GlueError(
+            raise TaskError(
                 f"standard input, line {number}: {len(texts)} fields, but the model takes "
                 f"{expected}"
             )
         if not all(texts):
-            raise GlueError(
+            raise TaskError(
                 f"standard input, line {number}: it is empty, or one of its texts is; give only "
                 "lines with text, so that every one has its answer"
             )
@@ -138,7 +138,7 @@ def main() -> int:
         data = find_data(options.checkpoint, options.data)
         texts = read_texts(sys.stdin.buffer, 2 if (data / "input1").is_dir() else 1)
         answers = predict(options.checkpoint, data, texts, find_task(data)) if texts else []
-    except (GlueError, OSError) as error:
+    except (TaskError, OSError) as error:
         print(f"predict.sh: error: {error}", file=sys.stderr)
         return 1
     assert isinstance(sys.stdout, io.TextIOWrapper)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from examples.language_understanding import own_labels
 from examples.language_understanding.encoders import TextEncoder
-from examples.language_understanding.glue_tasks import OWN_TEXT, GlueError, read_tasks
 from examples.language_understanding.own_files import Table, read
 from examples.language_understanding.own_options import (
     check_existing,
@@ -27,13 +26,14 @@ from examples.language_understanding.own_options import (
     subsets,
 )
 from examples.language_understanding.own_report import report
+from examples.language_understanding.sentence_tasks import OWN_TEXT, TaskError, read_tasks
 
 if TYPE_CHECKING:
-    from examples.language_understanding.glue_binarize import Written
+    from examples.language_understanding.binarize import Written
 
 
 def read_all(options: argparse.Namespace) -> dict[str, Table]:
-    """Every file, read; GlueError where one is not as it should be."""
+    """Every file, read; TaskError where one is not as it should be."""
     tables: dict[str, Table] = {}
     for subset, path in subsets(options).items():
         tables[subset] = read(path, columns(options), tables.get("train"))
@@ -50,7 +50,7 @@ def write_data(
     output: Path, tables: Mapping[str, Table], labels: tuple[str, ...], encoder: TextEncoder
 ) -> dict[str, Written]:
     """Write all but prepare.json."""
-    from examples.language_understanding.glue_binarize import (
+    from examples.language_understanding.binarize import (
         write_classes,
         write_inputs,
         write_numbers,
@@ -112,14 +112,14 @@ def main() -> int:
     try:
         for path in subsets(options).values():
             if not path.is_file():
-                raise GlueError(f"{path} does not exist, or is no file")
+                raise TaskError(f"{path} does not exist, or is no file")
         if options.name in read_tasks():
-            raise GlueError(f"'{options.name}' is a task of GLUE: give your own text another name")
+            raise TaskError(f"'{options.name}' is a task of GLUE: give your own text another name")
         if options.existing:
             check_existing(options)
             return 0
         described = prepare(options)
-    except (GlueError, OSError) as error:
+    except (TaskError, OSError) as error:
         print(f"prepare_text.sh: error: {error}", file=sys.stderr)
         return 1
     text = json.dumps(described, indent=2, ensure_ascii=False)

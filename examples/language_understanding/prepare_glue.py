@@ -11,14 +11,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from examples.language_understanding.encoders import DICTIONARY, TextEncoder, gpt2_bpe, imported
-from examples.language_understanding.glue_binarize import (
+from examples.language_understanding.binarize import (
     write_classes,
     write_inputs,
     write_numbers,
 )
+from examples.language_understanding.encoders import DICTIONARY, TextEncoder, gpt2_bpe, imported
 from examples.language_understanding.glue_files import MSR_TRAIN, TABLES, Example, read_subset
-from examples.language_understanding.glue_tasks import IDS, GlueError, Task, read_sizes, read_task
+from examples.language_understanding.sentence_tasks import (
+    IDS,
+    Task,
+    TaskError,
+    read_sizes,
+    read_task,
+)
 
 
 def find_folder(raw: Path, task: Task) -> Path:
@@ -27,14 +33,14 @@ def find_folder(raw: Path, task: Task) -> Path:
     for folder in (raw / task.name, raw):
         if any((folder / name).is_file() for name in names):
             return folder
-    raise GlueError(f"{raw}: neither {task.name}/{names[0]} nor {names[0]} is in it")
+    raise TaskError(f"{raw}: neither {task.name}/{names[0]} nor {names[0]} is in it")
 
 
 def check_sizes(task: Task, sizes: dict[str, int]) -> None:
-    """GlueError where a subset has not the published size."""
+    """TaskError where a subset has not the published size."""
     for subset, expected in read_sizes(task.name).items():
         if sizes[subset] != expected:
-            raise GlueError(
+            raise TaskError(
                 f"{task.name}: {sizes[subset]:,} examples in '{subset}', but {expected:,} are "
                 "published (sizes.tsv): the download is damaged or another version. For data of "
                 "your own in the same layout give --any-size"
@@ -122,7 +128,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         described = prepare(options)
-    except (GlueError, OSError) as error:
+    except (TaskError, OSError) as error:
         print(f"prepare_glue.sh: error: {error}", file=sys.stderr)
         return 1
     text = json.dumps(described, indent=2)

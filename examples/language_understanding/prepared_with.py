@@ -11,23 +11,23 @@ import sys
 from pathlib import Path
 
 from examples.language_understanding.encoders import fingerprint, gpt2_bpe_files, imported_files
-from examples.language_understanding.glue_tasks import GlueError
+from examples.language_understanding.sentence_tasks import TaskError
 
 
 def check(prepared: Path, encoder: Path | None, bpe: Path | None) -> None:
-    """GlueError unless ``prepared`` was made with this tokenizer; without one, with GPT-2's BPE."""
+    """TaskError unless ``prepared`` was made with this tokenizer; without one, with GPT-2's BPE."""
     path = prepared / "prepare.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["encoder"]
         kind, sha256 = found["kind"], found["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise GlueError(f"{path}: not what prepare_glue.sh writes ({error!r}); make it again with "
+        raise TaskError(f"{path}: not what prepare_glue.sh writes ({error!r}); make it again with "
                         "--force") from error  # fmt: skip
     wanted = imported_files(encoder) if encoder else gpt2_bpe_files(bpe) if bpe else None
     same = kind == "gpt2-bpe" if wanted is None else sha256 == fingerprint(wanted.values())
     if not same:
         asked = encoder or bpe or "GPT-2's BPE"
-        raise GlueError(
+        raise TaskError(
             f"{prepared} exists, made with another tokenizer ({kind}) than {asked}: choose another "
             "--output, or replace it with --force"
         )
@@ -43,7 +43,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         check(options.prepared, options.encoder, options.bpe)
-    except (GlueError, OSError) as error:
+    except (TaskError, OSError) as error:
         print(f"prepare_glue.sh: error: {error}", file=sys.stderr)
         return 1
     return 0

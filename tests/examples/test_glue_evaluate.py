@@ -16,11 +16,11 @@ from fairseq.data import Dictionary
 from examples import figures
 from examples.language_understanding import evaluate as glue_evaluate
 from examples.language_understanding import (
-    glue_metrics,
-    glue_plot,
-    glue_predict,
-    glue_summary,
-    glue_tasks,
+    predict_subset,
+    seed_plot,
+    seed_summary,
+    sentence_tasks,
+    task_metrics,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,8 +28,8 @@ EXAMPLE = ROOT / "examples" / "language_understanding"
 
 
 def scores(task: str, predicted: str, labels: str) -> dict[str, float | None]:
-    found: dict[str, float | None] = glue_metrics.scores(
-        glue_tasks.read_task(task), predicted.split(), labels.split()
+    found: dict[str, float | None] = task_metrics.scores(
+        sentence_tasks.read_task(task), predicted.split(), labels.split()
     )
     return found
 
@@ -73,7 +73,7 @@ def test_equal_or_infinite_predictions_have_no_correlation(predicted: str) -> No
 
 
 def test_every_task_gives_what_chooses_its_checkpoint() -> None:
-    for name, task in glue_tasks.read_tasks().items():
+    for name, task in sentence_tasks.read_tasks().items():
         labels = "0 1 0 2" if task.regression else " ".join([*task.labels, *task.labels[:2]])
         assert next(iter(scores(name, labels, labels).items())) == (task.metric, 100)
 
@@ -98,8 +98,8 @@ def test_summary(tmp_path: Path) -> None:
         tmp_path / "b", {seed: {"mcc": value} for seed, value in enumerate(values)}
     )
     other = write_scores(tmp_path / "a", {1: {"accuracy": 50.0}}, "RTE", method="lrdrop")
-    table = glue_summary.rows(glue_summary.read_scores([other, first]))
-    assert [dict(zip(glue_summary.HEADER, row)) for row in table] == [
+    table = seed_summary.rows(seed_summary.read_scores([other, first]))
+    assert [dict(zip(seed_summary.HEADER, row)) for row in table] == [
         {
             "task": "CoLA",
             "subset": "valid",
@@ -127,14 +127,14 @@ def test_summary(tmp_path: Path) -> None:
             "undefined": "0",
         },
     ]
-    text = glue_summary.as_text(table)
+    text = seed_summary.as_text(table)
     assert "A row of one seed says little" in text and "quartiles" in text
-    assert glue_summary.as_tsv(table).splitlines()[1].split("\t") == list(table[0])
+    assert seed_summary.as_tsv(table).splitlines()[1].split("\t") == list(table[0])
 
 
 def test_summary_counts_undefined_scores_apart(tmp_path: Path) -> None:
     values: dict[int, dict[str, float | None]] = {1: {"mcc": 10.0}, 2: {"mcc": None}}
-    row = glue_summary.rows(glue_summary.read_scores([write_scores(tmp_path, values)]))[0]
+    row = seed_summary.rows(seed_summary.read_scores([write_scores(tmp_path, values)]))[0]
     assert row[-6:] == ("2", "10.00", "10.00", "10.00", "-", "1")
 
 
@@ -142,23 +142,23 @@ def test_summary_keeps_settings_apart(tmp_path: Path) -> None:
     """Runs that differ by flags or checkpoint are no seeds of one another; no run counts twice."""
     one = write_scores(tmp_path / "one", {1: {"mcc": 1.0}}, flags="--lr 1")
     other = write_scores(tmp_path / "other", {1: {"mcc": 3.0}}, flags="--lr 2")
-    table = glue_summary.rows(glue_summary.read_scores([one, other]))
+    table = seed_summary.rows(seed_summary.read_scores([one, other]))
     assert [row[4] for row in table] == ["plain --lr 1", "plain --lr 2"]
     mnli = write_scores(tmp_path / "mnli", {2: {"mcc": 5.0}}, flags="--lr 1", model="/mnli.pt")
-    table = glue_summary.rows(glue_summary.read_scores([one, mnli]))
+    table = seed_summary.rows(seed_summary.read_scores([one, mnli]))
     assert [(row[4], row[6]) for row in table] == [
         ("plain /m.pt", "1.00"),
         ("plain /mnli.pt", "5.00"),
     ]
     twin = write_scores(tmp_path / "twin", {1: {"mcc": 3.0}}, flags="--lr 2")
-    with pytest.raises(glue_tasks.GlueError, match="same run and seed"):
-        glue_summary.read_scores([other, twin])
+    with pytest.raises(sentence_tasks.TaskError, match="same run and seed"):
+        seed_summary.read_scores([other, twin])
     (twin / "seed1" / "scores.valid.json").write_text('{"task": "RTE"')
-    with pytest.raises(glue_tasks.GlueError, match="not what evaluate.py writes"):
-        glue_summary.read_scores([twin])
-    with pytest.raises(glue_tasks.GlueError, match="run evaluate.py score first"):
+    with pytest.raises(sentence_tasks.TaskError, match="not what evaluate.py writes"):
+        seed_summary.read_scores([twin])
+    with pytest.raises(sentence_tasks.TaskError, match="run evaluate.py score first"):
         (tmp_path / "empty").mkdir()
-        glue_summary.read_scores([tmp_path / "empty"])
+        seed_summary.read_scores([tmp_path / "empty"])
 
 
 def test_plot_shows_every_seed_and_the_median(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_plot_shows_every_seed_and_the_median(tmp_path: Path) -> None:
         tmp_path / "a", {seed: {"mcc": value} for seed, value in enumerate(values)}
     )
     none = write_scores(tmp_path / "b", {1: {"mcc": None}}, method="lrdrop")
-    figure = glue_plot.draw(glue_summary.read_scores([folder, none]))
+    figure = seed_plot.draw(seed_summary.read_scores([folder, none]))
     dots, median = figure.axes[0].lines[:2]
     assert sorted(dots.get_ydata()) == [1, 2, 8, 16] and len(set(dots.get_xdata())) == 4
     assert list(median.get_ydata()) == [5, 5]
@@ -181,7 +181,7 @@ def test_without_matplotlib_there_is_a_table_still(
 ) -> None:
     folder = write_scores(tmp_path / "a", {1: {"mcc": 12.5}})
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "examples.language_understanding.glue_plot")
+    monkeypatch.delitem(sys.modules, "examples.language_understanding.seed_plot")
     arguments = ["evaluate.py", "summarize", str(folder), "--output", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", arguments)
     assert glue_evaluate.main() == 0  # the table is what was wanted, and is there
@@ -193,7 +193,7 @@ def test_without_matplotlib_there_is_a_table_still(
 def test_mnli_is_scored_on_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scored = []
     monkeypatch.setattr(
-        glue_predict,
+        predict_subset,
         "evaluate_seed",
         lambda folder, data, subset, force: scored.append((folder.name, subset)),
     )
@@ -210,18 +210,18 @@ def test_mnli_is_scored_on_both_sets(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert glue_evaluate.main() == 1  # no seedN in it
 
 
-@pytest.mark.parametrize("name", glue_tasks.read_tasks())
+@pytest.mark.parametrize("name", sentence_tasks.read_tasks())
 def test_predictions_are_in_the_range_of_the_task(name: str) -> None:
     """Labels of the task, or numbers within its limits, whatever the model gives."""
-    task = glue_tasks.read_task(name)
+    task = sentence_tasks.read_task(name)
     dictionary = Dictionary()
     for label in task.labels:
         dictionary.add_symbol(label)
     fairseq_task = SimpleNamespace(label_dictionary=dictionary)
 
     def predicted(*logits: list[float]) -> list[str]:
-        values = glue_predict.answer(lambda **_: (torch.tensor(logits), None))
-        found: list[str] = glue_predict._answers(task, fairseq_task, values)
+        values = predict_subset.answer(lambda **_: (torch.tensor(logits), None))
+        found: list[str] = predict_subset._answers(task, fairseq_task, values)
         return found
 
     if task.regression:
@@ -230,7 +230,7 @@ def test_predictions_are_in_the_range_of_the_task(name: str) -> None:
     else:
         rows = (1e9 * torch.eye(task.classes)).tolist()
         assert predicted(*rows) == list(task.labels)
-    with pytest.raises(glue_tasks.GlueError, match="not finite"):
+    with pytest.raises(sentence_tasks.TaskError, match="not finite"):
         predicted([float("nan")] * task.classes)
 
 
@@ -270,13 +270,13 @@ def test_small_run_has_the_scores_of_the_log_and_of_the_predictions(
     seed = small_run / "checkpoints" / "STS-B" / "plain" / "seed2"
     scored = json.loads((seed / "scores.valid.json").read_text())
     record = json.loads((seed / "finetune.json").read_text())
-    task = glue_tasks.read_task("STS-B")
+    task = sentence_tasks.read_task("STS-B")
     with monkeypatch.context() as patched:  # fairseq scores what the model says, without limits
-        patched.setattr(glue_tasks.Task, "limits", (-1e9, 1e9))
-        patched.setattr(glue_tasks.Task, "scale", 5.0)
+        patched.setattr(sentence_tasks.Task, "limits", (-1e9, 1e9))
+        patched.setattr(sentence_tasks.Task, "scale", 5.0)
         data = small_run / "data" / "STS-B"
-        found = glue_predict.predict(seed / "checkpoint_best.pt", data, task, "valid")
-    said = glue_metrics.scores(task, found.predicted, found.labels)
+        found = predict_subset.predict(seed / "checkpoint_best.pt", data, task, "valid")
+    said = task_metrics.scores(task, found.predicted, found.labels)
     # fairseq rounds to a tenth
     assert said["pearson_and_spearman"] == pytest.approx(record["best_score"], abs=0.051)
     assert scored["num_updates"] == record["best_update"] and scored["examples"] == 200

@@ -22,7 +22,7 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_MODEL_REGISTRY
 
 import lrdrop_fairseq  # noqa: F401  registers the architectures and criterions
-from examples.language_understanding import glue_run, glue_tasks, small_corpora, small_model
+from examples.language_understanding import run_record, sentence_tasks, small_corpora, small_model
 from tests.warm import KILLED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ SIZES += " --encoder-attention-heads 2 --max-positions 64"
 def data(tmp_path: Path) -> Path:
     """As much of prepared data and of a checkpoint as finetune.sh looks at."""
     folder = tmp_path / "glue data"
-    for name in glue_tasks.read_tasks():
+    for name in sentence_tasks.read_tasks():
         (folder / name).mkdir(parents=True)
         (folder / name / "prepare.json").write_text("{}")
     (tmp_path / "model.pt").write_bytes(b"")
@@ -204,25 +204,25 @@ RUN |= {"flags": "--lr 2 --lr-drop-ramp 5.0"}
 
 def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     folder = tmp_path / "seed1"
-    assert glue_run.begin(folder, {**RUN, "flags": "--lr 0"}) == "start"
-    assert glue_run.begin(folder, RUN) == "start"  # the other run failed before it saved anything
+    assert run_record.begin(folder, {**RUN, "flags": "--lr 0"}) == "start"
+    assert run_record.begin(folder, RUN) == "start"  # the other run failed before it saved anything
     (folder / "checkpoint_last.pt").write_bytes(b"")
-    assert glue_run.begin(folder, RUN) == "resume"
+    assert run_record.begin(folder, RUN) == "resume"
     for key, other in {"method": "lrdrop", "flags": "--lr 1", "task": "CoLA"}.items():
-        with pytest.raises(glue_tasks.GlueError, match=re.escape(f"{key} {RUN[key]!r} there")):
-            glue_run.begin(folder, {**RUN, key: other})
+        with pytest.raises(sentence_tasks.TaskError, match=re.escape(f"{key} {RUN[key]!r} there")):
+            run_record.begin(folder, {**RUN, key: other})
     spelled = {**RUN, "flags": "--lr=2e0 --lr-drop-ramp 5"}
-    assert glue_run.begin(folder, spelled) == "resume"
+    assert run_record.begin(folder, spelled) == "resume"
     (folder / "finetune.json").unlink()
-    with pytest.raises(glue_tasks.GlueError, match="not known what was trained"):
-        glue_run.begin(folder, RUN)
+    with pytest.raises(sentence_tasks.TaskError, match="not known what was trained"):
+        run_record.begin(folder, RUN)
 
 
 def test_finish_needs_a_best_checkpoint(tmp_path: Path) -> None:
-    glue_run.begin(tmp_path / "seed1", RUN)
-    with pytest.raises(glue_tasks.GlueError, match=r"checkpoint_best.pt does not exist"):
-        glue_run.finish(tmp_path / "seed1")
-    assert glue_run.begin(tmp_path / "seed1", RUN) == "start"
+    run_record.begin(tmp_path / "seed1", RUN)
+    with pytest.raises(sentence_tasks.TaskError, match=r"checkpoint_best.pt does not exist"):
+        run_record.finish(tmp_path / "seed1")
+    assert run_record.begin(tmp_path / "seed1", RUN) == "start"
 
 
 def test_small_checkpoint_loads_as_a_public_one(tmp_path: Path) -> None:
@@ -340,7 +340,7 @@ def test_yaml_trains_what_the_shell_trains(small: Path, whole: Path) -> None:
     described = "--task MRPC --method lrdrop --arch lr_drop_roberta --seed 2 --flags=".split()
     described += ["--model", str(small / "model.pt"), "--data", str(small / "data")]
     run_module = str(ROOT / "scripts" / "runs" / "run_module.py")
-    module = "examples.language_understanding.glue_run"
+    module = "examples.language_understanding.run_record"
     begin = [sys.executable, run_module, module, "begin", str(folder), *described]
     begun = run(begin, real_environment())
     assert begun.stdout == "start\n", begun.stderr
@@ -356,5 +356,5 @@ def test_yaml_trains_what_the_shell_trains(small: Path, whole: Path) -> None:
     command = [sys.executable, "-m", "fairseq_cli.hydra_train", *config, *overrides]
     done = subprocess.run(command, cwd=ROOT, env=real_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    glue_run.finish(folder)
+    run_record.finish(folder)
     assert same(folder, whole)

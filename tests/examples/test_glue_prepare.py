@@ -17,10 +17,10 @@ from fairseq.data import Dictionary, data_utils
 from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
 
 from examples.language_understanding import (
-    glue_binarize,
+    binarize,
     glue_files,
-    glue_tasks,
     prepare_glue,
+    sentence_tasks,
     small_corpora,
 )
 
@@ -149,7 +149,7 @@ def labels(data: Path, subset: str) -> list[str]:
     return [dictionary.string(tokens) for tokens in rows]
 
 
-@pytest.mark.parametrize("task", glue_tasks.read_tasks())
+@pytest.mark.parametrize("task", sentence_tasks.read_tasks())
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
 def test_each_layout(task: str, end: str, bpe: Path, tmp_path: Path) -> None:
     """The right columns go to the right places, for all subsets, whatever else is in the file."""
@@ -216,8 +216,8 @@ def test_equals_fairseq_preprocess(bpe: Path, tmp_path: Path) -> None:
 
 def test_workers_change_nothing(bpe: Path, tmp_path: Path) -> None:
     texts = [f"the old dog sleeps {number}" for number in range(2500)]
-    one = list(glue_binarize.encode_all(texts, bpe, 1))
-    assert list(glue_binarize.encode_all(texts, bpe, 2)) == one
+    one = list(binarize.encode_all(texts, bpe, 1))
+    assert list(binarize.encode_all(texts, bpe, 2)) == one
     assert len(one) == 2500 and one[0] != one[1]
 
 
@@ -240,7 +240,7 @@ def test_mrpc_from_the_original_corpus(bpe: Path, tmp_path: Path) -> None:
     assert rows_of == {"train": ["0", "2"], "valid": ["1"], "test": ["0"]}
     assert labels(data, "train") == ["1", "1"] and labels(data, "valid") == ["0"]
     (raw / "mrpc_dev_ids.tsv").unlink()
-    with pytest.raises(glue_tasks.GlueError, match="not mrpc_dev_ids.tsv"):
+    with pytest.raises(sentence_tasks.TaskError, match="not mrpc_dev_ids.tsv"):
         prepare("MRPC", raw, bpe, tmp_path / "again")
 
 
@@ -260,7 +260,7 @@ def test_rows_after_a_broken_line_keep_their_names(bpe: Path, tmp_path: Path) ->
     assert (tmp_path / "data" / "ids" / "test.txt").read_text() == "70\n72\n"
     with test.open("ab") as stream:
         stream.write(f"70\t{A}\t{B}\n".encode())
-    with pytest.raises(glue_tasks.GlueError, match="line 5: row 70 again, after line 2"):
+    with pytest.raises(sentence_tasks.TaskError, match="line 5: row 70 again, after line 2"):
         prepare("QQP", tmp_path / "raw", bpe, tmp_path / "again")
 
 
@@ -283,28 +283,28 @@ def test_refuses_broken_files(
     path = write_task(tmp_path / "raw", task) / name
     before, after = (text.encode() for text in change)
     path.write_bytes(path.read_bytes().replace(before, after))
-    with pytest.raises(glue_tasks.GlueError, match=message):
+    with pytest.raises(sentence_tasks.TaskError, match=message):
         prepare(task, tmp_path / "raw", bpe, tmp_path / "data")
 
 
 def test_refuses_other_damage(bpe: Path, tmp_path: Path) -> None:
     folder = write_task(tmp_path / "raw", "RTE")
     (folder / "test.tsv").write_bytes(b"index\tsentence1\tsentence2\n0\t\xff\xfe\tx\n")
-    with pytest.raises(glue_tasks.GlueError, match="not UTF-8"):
+    with pytest.raises(sentence_tasks.TaskError, match="not UTF-8"):
         prepare("RTE", tmp_path / "raw", bpe, tmp_path / "a")
     (folder / "test.tsv").write_text("index\tsentence1\tsentence2\n")
-    with pytest.raises(glue_tasks.GlueError, match="no examples for 'test'"):
+    with pytest.raises(sentence_tasks.TaskError, match="no examples for 'test'"):
         prepare("RTE", tmp_path / "raw", bpe, tmp_path / "b")
     (folder / "test.tsv").unlink()
-    with pytest.raises(glue_tasks.GlueError, match="test.tsv does not exist"):
+    with pytest.raises(sentence_tasks.TaskError, match="test.tsv does not exist"):
         prepare("RTE", tmp_path / "raw", bpe, tmp_path / "c")
-    with pytest.raises(glue_tasks.GlueError, match="neither CoLA/train.tsv"):
+    with pytest.raises(sentence_tasks.TaskError, match="neither CoLA/train.tsv"):
         prepare("CoLA", tmp_path / "raw", bpe, tmp_path / "d")
     other = tmp_path / "bpe"
     shutil.copytree(bpe, other)
     (other / "encoder.json").write_text("{")
     with pytest.raises(
-        glue_tasks.GlueError, match="encoder.json, vocab.bpe or dict.txt is damaged"
+        sentence_tasks.TaskError, match="encoder.json, vocab.bpe or dict.txt is damaged"
     ):
         prepare("RTE", tmp_path / "raw", other, tmp_path / "e")
 
@@ -318,19 +318,21 @@ def test_an_encoder_that_does_not_belong_to_the_merges_is_refused(
     pieces = json.loads((bpe / "encoder.json").read_text())
     kept = {piece: number for piece, number in pieces.items() if piece != "t"}
     (other / "encoder.json").write_text(json.dumps(kept))
-    with pytest.raises(glue_tasks.GlueError, match="encoder.json lacks 't', which vocab.bpe makes"):
+    with pytest.raises(
+        sentence_tasks.TaskError, match="encoder.json lacks 't', which vocab.bpe makes"
+    ):
         prepare("RTE", tmp_path / "raw", other, tmp_path / "f")
 
 
 def test_published_sizes(bpe: Path) -> None:
     """Every subset of every task has one, and another number is refused."""
-    for name in glue_tasks.read_tasks():
-        sizes = glue_tasks.read_sizes(name)
+    for name in sentence_tasks.read_tasks():
+        sizes = sentence_tasks.read_sizes(name)
         assert sizes.keys() == {table.subset for table in glue_files.TABLES[name]}
-        task = glue_tasks.read_task(name)
+        task = sentence_tasks.read_task(name)
         prepare_glue.check_sizes(task, sizes)
         with pytest.raises(
-            glue_tasks.GlueError, match=f"{sizes['train'] - 1:,} examples in 'train'"
+            sentence_tasks.TaskError, match=f"{sizes['train'] - 1:,} examples in 'train'"
         ):
             prepare_glue.check_sizes(task, {**sizes, "train": sizes["train"] - 1})
 
@@ -433,7 +435,7 @@ def test_bpe_without_network_is_verified(bpe: Path, tmp_path: Path) -> None:
 
 def test_every_archive_is_in_the_table_of_archives(bpe: Path, tmp_path: Path) -> None:
     """Each task asks the downloader for names that it knows: only the file is not there."""
-    for task in glue_tasks.read_tasks():
+    for task in sentence_tasks.read_tasks():
         result = run(task, "--output", tmp_path / "data", "--from-dir", tmp_path, "--bpe", bpe)
         assert result.returncode == 1
         assert f"{tmp_path} holds no " in result.stderr, result.stderr

@@ -23,13 +23,13 @@ from transformers import BertConfig, BertForMaskedLM
 
 from examples.language_understanding import (
     encoders,
-    glue_plot,
-    glue_predict,
-    glue_summary,
-    glue_tasks,
     own_predict,
     own_prepare,
+    predict_subset,
     prepare_glue,
+    seed_plot,
+    seed_summary,
+    sentence_tasks,
     small_corpora,
 )
 from lrdrop_fairseq.import_encoder.__main__ import main as import_encoder
@@ -327,7 +327,7 @@ def test_bad_files(name: str, text: bytes, message: str, encoder: Path, tmp_path
     }
     (tmp_path / name).write_bytes(text)
     files[name.split(".")[0]] = tmp_path / name
-    with pytest.raises(glue_tasks.GlueError) as error:
+    with pytest.raises(sentence_tasks.TaskError) as error:
         prepare(tmp_path / "data", files, encoder)
     assert str(error.value).startswith(f"{tmp_path}/{message}")
 
@@ -335,13 +335,17 @@ def test_bad_files(name: str, text: bytes, message: str, encoder: Path, tmp_path
 def test_a_header_is_no_row(encoder: Path, tmp_path: Path) -> None:
     table = [("label", "text"), ("1", "dog"), ("2", "cat")]
     files = {name: write_tsv(tmp_path / f"{name}.tsv", table) for name in ("train", "valid")}
-    with pytest.raises(glue_tasks.GlueError, match=r"train.tsv, line 1: the same line begins"):
+    with pytest.raises(sentence_tasks.TaskError, match=r"train.tsv, line 1: the same line begins"):
         prepare(tmp_path / "a", files, encoder)
-    with pytest.raises(glue_tasks.GlueError, match=r"line 1: 'label' is no number; if line 1 is a"):
+    with pytest.raises(
+        sentence_tasks.TaskError, match=r"line 1: 'label' is no number; if line 1 is a"
+    ):
         prepare(tmp_path / "b", files, encoder, regression=True)
     described = prepare(tmp_path / "c", files, encoder, label_column="label", text_columns="text")
     assert described["labels"] == ["1", "2"]
-    with pytest.raises(glue_tasks.GlueError, match="--text-columns text,text: one column, or two"):
+    with pytest.raises(
+        sentence_tasks.TaskError, match="--text-columns text,text: one column, or two"
+    ):
         prepare(tmp_path / "d", files, encoder, text_columns="text,text")
 
 
@@ -350,10 +354,12 @@ def test_bad_numbers(number: str, encoder: Path, tmp_path: Path) -> None:
     train = write_tsv(tmp_path / "train.tsv", [("1", "dog"), (number, "cat")])
     valid = write_tsv(tmp_path / "valid.tsv", [("1", "dog"), ("1.0", "cat")])
     files = {"train": train, "valid": valid}
-    with pytest.raises(glue_tasks.GlueError, match=f"train.tsv, line 2: '{number}' is no number"):
+    with pytest.raises(
+        sentence_tasks.TaskError, match=f"train.tsv, line 2: '{number}' is no number"
+    ):
         prepare(tmp_path / "a", files, encoder, regression=True)
     write_tsv(train, [("1", "dog"), ("2", "cat")])
-    with pytest.raises(glue_tasks.GlueError, match=r"valid.tsv: every number is 1"):
+    with pytest.raises(sentence_tasks.TaskError, match=r"valid.tsv: every number is 1"):
         prepare(tmp_path / "b", files, encoder, regression=True)
 
 
@@ -547,9 +553,9 @@ def test_the_summary_has_own_tasks_after_those_of_glue(tmp_path: Path) -> None:
         (tmp_path / task).mkdir()
         scores = {**base, "task": task, "scores": {"accuracy": 50.0}}
         (tmp_path / task / "scores.test.json").write_text(json.dumps(scores))
-    grouped = glue_summary.read_scores([tmp_path])
-    assert [row[0] for row in glue_summary.rows(grouped)] == ["RTE", "animals", "birds"]
-    axes = glue_plot.draw(grouped).axes
+    grouped = seed_summary.read_scores([tmp_path])
+    assert [row[0] for row in seed_summary.rows(grouped)] == ["RTE", "animals", "birds"]
+    axes = seed_plot.draw(grouped).axes
     assert [panel.get_ylabel() for panel in axes] == ["accuracy [%]"] * 3
 
 
@@ -580,7 +586,7 @@ def score(root: Path, save_dir: Path, *more: str) -> str:
     """evaluate.py score in this process, on the test set."""
     record = json.loads((save_dir / "seed2" / "finetune.json").read_text())
     assert record["finished"]
-    said: str = glue_predict.evaluate_seed(save_dir / "seed2", root / "data", "test", False)
+    said: str = predict_subset.evaluate_seed(save_dir / "seed2", root / "data", "test", False)
     return said
 
 

@@ -18,10 +18,10 @@ import sys
 from pathlib import Path
 
 from examples.language_understanding.evaluate import seed_folders
-from examples.language_understanding.glue_metrics import scores
-from examples.language_understanding.glue_predict import evaluate_seed
-from examples.language_understanding.glue_run import read_record
-from examples.language_understanding.glue_tasks import GlueError, read_task
+from examples.language_understanding.predict_subset import evaluate_seed
+from examples.language_understanding.run_record import read_record
+from examples.language_understanding.sentence_tasks import TaskError, read_task
+from examples.language_understanding.task_metrics import scores
 from scripts.runs.complete_files import write
 
 SUBSETS = ("valid", "test")
@@ -53,7 +53,7 @@ def main() -> int:
         (folder,) = seed_folders(options.folder)
         found = {subset: score(folder, options.data, subset, metrics) for subset in SUBSETS}
         reached = read_record(folder)["best_update"]
-    except (GlueError, OSError) as error:
+    except (TaskError, OSError) as error:
         print(f"score.py: error: {error}", file=sys.stderr)
         return 1
     text = json.dumps({"checkpoint updates": reached, "scores": found}, indent=2)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from scipy.stats import ConstantInputWarning, pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from examples.language_understanding.glue_tasks import Task
+from examples.language_understanding.sentence_tasks import Task
 
 # The class that F1 is of, in MRPC and QQP: a paraphrase.
 POSITIVE = "1"

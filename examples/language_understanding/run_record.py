@@ -1,8 +1,8 @@
 """Keeps SEED_DIR/finetune.json: what is fine-tuned there, and whether it is finished.
 
-    glue_run.py begin SEED_DIR --task T --method M --arch A --model FILE --data DIR --seed N
+    run_record.py begin SEED_DIR --task T --method M --arch A --model FILE --data DIR --seed N
         --flags "..." [-- COMMAND]
-    glue_run.py finish SEED_DIR
+    run_record.py finish SEED_DIR
 
 Used by finetune.sh.  ``begin`` prints "finished", "resume" or "start", or refuses a folder where
 something else was fine-tuned.  With COMMAND, the fine-tuning, it takes the folder for it and
@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from examples.language_understanding.glue_tasks import HERE, OWN_TEXT, GlueError
+from examples.language_understanding.sentence_tasks import HERE, OWN_TEXT, TaskError
 from scripts.runs import train_record
 from scripts.runs.complete_files import write
 from scripts.runs.json_objects import DamagedError, read_object
@@ -30,14 +30,14 @@ BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """finetune.json of a folder; GlueError when there is none, or it is damaged."""
+    """finetune.json of a folder; TaskError when there is none, or it is damaged."""
     path = folder / RECORD
     try:
         return read_object(path)
     except FileNotFoundError as error:
-        raise GlueError(f"{path} does not exist: fine-tune with finetune.sh") from error
+        raise TaskError(f"{path} does not exist: fine-tune with finetune.sh") from error
     except DamagedError as error:
-        raise GlueError(str(error)) from error
+        raise TaskError(str(error)) from error
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
@@ -57,23 +57,23 @@ def prepared(data: Path) -> str | None:
     try:
         own = json.loads(text).get("kind") == OWN_TEXT
     except (ValueError, AttributeError) as error:
-        raise GlueError(f"{path}: not what a preparation writes ({error})") from error
+        raise TaskError(f"{path}: not what a preparation writes ({error})") from error
     if not own and not (data / "encoder" / "import.json").is_file():
         return None
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_prepared(folder: Path, record: dict[str, Any], data: Path) -> None:
-    """GlueError where the data have become others since the fine-tuning."""
+    """TaskError where the data have become others since the fine-tuning."""
     if record.get("prepared") not in (None, prepared(data)):
-        raise GlueError(
+        raise TaskError(
             f"{data} is not what {folder} was fine-tuned with: it was prepared again since. "
             "Fine-tune again, in another --save-dir"
         )
 
 
 def begin(folder: Path, wanted: dict[str, Any]) -> str:
-    """State of the folder: "finished", "resume" or "start"; GlueError if it holds another run.
+    """State of the folder: "finished", "resume" or "start"; TaskError if it holds another run.
 
     Until there is a checkpoint its record binds nobody: that run failed before it trained.
     """
@@ -82,7 +82,7 @@ def begin(folder: Path, wanted: dict[str, Any]) -> str:
         write_record(folder, {**wanted, "finished": False})
         return "start"
     if not (folder / RECORD).is_file():
-        raise GlueError(
+        raise TaskError(
             f"{folder} holds checkpoints but no {RECORD}, so it is not known what was trained "
             "there: give another --save-dir"
         )
@@ -95,7 +95,7 @@ def begin(folder: Path, wanted: dict[str, Any]) -> str:
         if not same(key, record.get(key), value)
     ]
     if differ:
-        raise GlueError(
+        raise TaskError(
             f"{folder / RECORD} says that something else was fine-tuned in this folder "
             f"({'; '.join(differ)}): give another --save-dir, or delete the folder if that run is "
             "not needed"
@@ -121,17 +121,17 @@ def load_plugin() -> None:
 
 
 def finish(folder: Path) -> None:
-    """Keep the best checkpoint alone, without the optimizer's state; GlueError if there is none."""
+    """Keep the best checkpoint alone, without the optimizer's state; TaskError if there is none."""
     load_plugin()
     from lrdrop_fairseq.checkpoints.files import CheckpointError, load, save
 
     best = folder / BEST
     if not best.is_file():
-        raise GlueError(f"{best} does not exist: no validation gave a score; see train.log there")
+        raise TaskError(f"{best} does not exist: no validation gave a score; see train.log there")
     try:
         state = load(best)
     except CheckpointError as error:
-        raise GlueError(str(error)) from error
+        raise TaskError(str(error)) from error
     for pattern in ("scores.*.json", "predictions.*.tsv"):  # of a model that was here before
         for old in folder.glob(pattern):
             old.unlink()
@@ -175,7 +175,7 @@ def main() -> int:
                 print(state)
             elif state != "finished":
                 os.execvp(training[0], list(training))
-    except (GlueError, train_record.RecordError, OSError) as error:
+    except (TaskError, train_record.RecordError, OSError) as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,6 +1,6 @@
 """What a task is and how it is fine-tuned: GLUE's by tasks.tsv and sizes.tsv, own text by its data.
 
-    glue_tasks.py TASK DATA [--epochs N]
+    sentence_tasks.py TASK DATA [--epochs N]
 
 prints the task's settings for the shell: classes, metric, learning rate, batch size, updates,
 warm-up updates, and the largest batch in tokens (0: any).
@@ -27,7 +27,7 @@ OWN_LR, OWN_BATCH_SIZE, OWN_EPOCHS, WARMUP = "5e-05", 16, 10, 0.06
 GLUE_MAX_TOKENS = 4400
 
 
-class GlueError(Exception):
+class TaskError(Exception):
     """What is wrong, where, and what to do about it."""
 
 
@@ -85,23 +85,23 @@ def read_tasks() -> dict[str, Task]:
 
 
 def read_task(name: str, data: Path | None = None, epochs: int | None = None) -> Task:
-    """One task of GLUE, or that of the own text in data/name; GlueError when there is none.
+    """One task of GLUE, or that of the own text in data/name; TaskError when there is none.
 
     epochs: of own text; the updates of GLUE's tasks are in the table.
     """
     tasks = read_tasks()
     if name in tasks:
         if epochs:
-            raise GlueError(
+            raise TaskError(
                 f"--epochs is for own text; {name} has {tasks[name].total_updates} updates "
                 "(tasks.tsv), and others by -- --max-update N --total-num-update N"
             )
         return tasks[name]
     message = f"'{name}' is no task: {', '.join(tasks)}"
     if data is None:
-        raise GlueError(message)
+        raise TaskError(message)
     if not (data / name / "prepare.json").is_file():
-        raise GlueError(
+        raise TaskError(
             f"{message}; nor is there own text of that name, which prepare_text.sh makes with "
             f"--output {data / name}"
         )
@@ -118,7 +118,7 @@ def read_own(folder: Path, epochs: int = OWN_EPOCHS) -> Task:
         examples = int(found["subsets"]["train"]["examples"])
         classes, labels, metric = int(found["classes"]), tuple(found["labels"]), found["metric"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GlueError(f"{path}: not what prepare_text.sh writes ({error!r})") from error
+        raise TaskError(f"{path}: not what prepare_text.sh writes ({error!r})") from error
     updates = epochs * -(-examples // OWN_BATCH_SIZE)
     return Task(
         name=folder.name,
@@ -151,7 +151,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         task = read_task(options.task, options.data, options.epochs)
-    except GlueError as error:
+    except TaskError as error:
         print(f"finetune.sh: error: {error}", file=sys.stderr)
         return 1
     print(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from examples.language_understanding.glue_tasks import GlueError, read_tasks
+from examples.language_understanding.sentence_tasks import TaskError, read_tasks
 
 METHODS = ("plain", "rdrop", "lrdrop")
 HEADER = (
@@ -43,25 +43,25 @@ Grouped = dict[Group, dict[int, dict[str, float | None]]]
 
 
 def read_scores(folders: Iterable[Path]) -> Grouped:
-    """The scores of each seed by group, in their order; GlueError if there are none."""
+    """The scores of each seed by group, in their order; TaskError if there are none."""
     grouped: Grouped = {}
     seen: dict[tuple[Group, int], Path] = {}
     for folder in folders:
         paths = sorted(folder.rglob("scores.*.json"))
         if not paths:
-            raise GlueError(f"{folder}: no scores.*.json in it; run evaluate.py score first")
+            raise TaskError(f"{folder}: no scores.*.json in it; run evaluate.py score first")
         for path in paths:
             try:
                 found = json.loads(path.read_text(encoding="utf-8"))
                 group = Group(**{field.name: found[field.name] for field in fields(Group)})
                 seed, scores = found["seed"], found["scores"]
             except (ValueError, KeyError) as error:
-                raise GlueError(
+                raise TaskError(
                     f"{path}: not what evaluate.py writes ({error!r}); score again with --force"
                 ) from error
             other = seen.setdefault((group, seed), path)
             if other != path:
-                raise GlueError(f"{other} and {path} are of the same run and seed: name one folder")
+                raise TaskError(f"{other} and {path} are of the same run and seed: name one folder")
             grouped.setdefault(group, {})[seed] = scores
     return dict(sorted(grouped.items(), key=lambda item: order(item[0])))
 

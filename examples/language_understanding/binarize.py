@@ -12,22 +12,22 @@ import torch
 from fairseq.data import Dictionary, indexed_dataset
 
 from examples.language_understanding.encoders import DICTIONARY, ENCODER, MERGES, TextEncoder
-from examples.language_understanding.glue_tasks import GlueError
+from examples.language_understanding.sentence_tasks import TaskError
 from scripts.corpora.gpt2_bpe import gpt2
 from scripts.corpora.parallel_lines import map_lines
 from scripts.corpora.prepare_text import TextError
 
 
 def check_bpe(folder: Path) -> None:
-    """GlueError unless the folder has the three files, and they can be read."""
+    """TaskError unless the folder has the three files, and they can be read."""
     for name in (ENCODER, MERGES, DICTIONARY):
         if not (folder / name).is_file():
-            raise GlueError(f"{folder / name} does not exist: it belongs to GPT-2's BPE")
+            raise TaskError(f"{folder / name} does not exist: it belongs to GPT-2's BPE")
     try:
         gpt2(str(folder))
         Dictionary.load(str(folder / DICTIONARY))
     except ValueError as error:
-        raise GlueError(
+        raise TaskError(
             f"{folder}: {ENCODER}, {MERGES} or {DICTIONARY} is damaged: {error}"
         ) from error
 
@@ -39,7 +39,7 @@ def encode_all(texts: Sequence[str], folder: Path, workers: int) -> Iterator[lis
         for tokens in map_lines(gpt2, (str(folder),), texts, workers):
             yield [*map(dictionary.index, tokens.split()), dictionary.eos()]
     except TextError as error:
-        raise GlueError(f"{error}: they belong to two BPEs") from error
+        raise TaskError(f"{error}: they belong to two BPEs") from error
 
 
 def write_indices(prefix: Path, sentences: Iterable[list[int]], dictionary: Dictionary) -> int:

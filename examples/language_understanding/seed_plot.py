@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import matplotlib
 
-from examples.language_understanding.glue_summary import Group, Grouped, titles
+from examples.language_understanding.seed_summary import Group, Grouped, titles
 
 matplotlib.use("Agg")  # files only, so that no display is needed
 

@@ -15,14 +15,14 @@ import sklearn
 import torch
 from fairseq import checkpoint_utils
 
-from examples.language_understanding.glue_metrics import scores
-from examples.language_understanding.glue_run import (
+from examples.language_understanding.run_record import (
     BEST,
     check_prepared,
     load_plugin,
     read_record,
 )
-from examples.language_understanding.glue_tasks import IDS, GlueError, Task, read_task
+from examples.language_understanding.sentence_tasks import IDS, Task, TaskError, read_task
+from examples.language_understanding.task_metrics import scores
 from scripts.runs.complete_files import write
 
 BATCH = 32  # sentences at once; changes nothing but the time
@@ -49,15 +49,15 @@ def load(checkpoint: Path, data: Path) -> tuple[Any, Any, torch.device]:
             [str(checkpoint)], arg_overrides={"data": str(data)}
         )
     except Refused as error:
-        raise GlueError(str(error)) from error
+        raise TaskError(str(error)) from error
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise
-        raise GlueError(f"{other}its vocabulary has another size") from error
+        raise TaskError(f"{other}its vocabulary has another size") from error
     config, labels = fairseq_task.cfg, fairseq_task.label_dictionary
     # The dictionary ends in <mask>, which fairseq adds to every one.
     if not config.regression_target and len(labels) - labels.nspecial - 1 != config.num_classes:
-        raise GlueError(f"{other}it tells {config.num_classes} labels apart")
+        raise TaskError(f"{other}it tells {config.num_classes} labels apart")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return models[0].to(device).eval(), fairseq_task, device
 
@@ -81,13 +81,13 @@ def predict(checkpoint: Path, data: Path, task: Task, subset: str) -> Prediction
 def answer(model: Any, **inputs: Any) -> torch.Tensor:
     """What the model's head gives: batch x classes, in float32 on the CPU.
 
-    GlueError where it is not finite: every such answer would become some label or other.
+    TaskError where it is not finite: every such answer would become some label or other.
     """
     with torch.no_grad():
         answers, _ = model(**inputs, features_only=True, classification_head_name=HEAD)
     logits: torch.Tensor = answers.float().cpu()
     if not logits.isfinite().all():
-        raise GlueError("the model's answers are not finite numbers: its parameters are damaged")
+        raise TaskError("the model's answers are not finite numbers: its parameters are damaged")
     return logits
 
 
@@ -109,7 +109,7 @@ def names(task: Task, fairseq_task: Any, values: torch.Tensor) -> list[str]:
 def _columns(found: Predictions, data: Path, subset: str, task: Task) -> dict[str, list[str]]:
     """The table of predictions: row, prediction, label, line of the user's own file.
 
-    GlueError where it is not known which rows of the task's file they are of.
+    TaskError where it is not known which rows of the task's file they are of.
     """
     columns = {"index": [str(i) for i in range(len(found.predicted))]}
     columns["prediction"] = found.predicted
@@ -117,11 +117,11 @@ def _columns(found: Predictions, data: Path, subset: str, task: Task) -> dict[st
         columns["label"] = found.labels
     path = data / ("lines" if task.own_text else IDS) / f"{subset}.txt"
     if not path.is_file():
-        raise GlueError(f"{path} does not exist: prepare {data} again, with --force")
+        raise TaskError(f"{path} does not exist: prepare {data} again, with --force")
     names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     columns["line" if task.own_text else "index"] = names
     if len({len(column) for column in columns.values()}) > 1:
-        raise GlueError(f"{path} has not a line for each example: prepare {data} again")
+        raise TaskError(f"{path} has not a line for each example: prepare {data} again")
     return columns
 
 
@@ -146,7 +146,7 @@ def evaluate_seed(folder: Path, data: Path, subset: str, force: bool) -> str:
     if (result if labelled else table).is_file() and not force:
         return f"{folder.name}, {subset}: complete; --force makes it again"
     if not (prepared / "input0" / f"{subset}.idx").is_file():
-        raise GlueError(f"{prepared} has no subset '{subset}': see its prepare.json")
+        raise TaskError(f"{prepared} has no subset '{subset}': see its prepare.json")
     found = predict(folder / BEST, prepared, task, subset)
     columns = _columns(found, prepared, subset, task)
     rows = "".join("\t".join(row) + "\n" for row in zip(*columns.values(), strict=True))
