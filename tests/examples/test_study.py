@@ -27,6 +27,7 @@ from examples.study.translation.evaluations import Evaluation
 from examples.study.translation.kind import KIND
 from lrdrop_fairseq.checkpoints import newest
 from scripts.corpora import prepare_text as text_errors
+from scripts.scores import length_penalty
 from tests import toy_run as toy
 from tests import toy_study
 from tests.killed import kill_when
@@ -386,46 +387,49 @@ def test_equal_wall_clock_looks_at_what_was_there_in_time() -> None:
 
 
 class TranslatesAtOnce:
-    """Scores, by their length penalties, as evaluate.sh leaves them."""
+    """Scores, by their length penalties, as the scripts leave them."""
 
     def __init__(self, scores: dict[str, float]) -> None:
-        self.scores, self.runs = scores, list[tuple[str, str]]()
+        self.scores, self.evaluated = scores, list[tuple[str, str]]()
 
     def run(self, job: jobs.Job, command: list[str | Path]) -> None:
         words = list(map(str, command))
-        flags = words[words.index("--") + 1 :]
-        subset, folder = (words[words.index(name) + 1] for name in ("--subset", "--output"))
-        penalty = flags[flags.index("--lenpen") + 1] if "--lenpen" in flags else ""
-        self.runs.append((subset, penalty))
-        found = {"flags": " ".join(flags), "scores": [{"value": self.scores[penalty]}]}
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / f"scores.{subset}.json").write_text(json.dumps(found))
+        output = Path(words[words.index("--output") + 1])
+        if words[0].endswith("/length_penalty.sh"):
+            penalties = words[words.index("--penalties") + 1].split(",")
+            for penalty in penalties:
+                self.write(output / penalty, "valid", penalty)
+            length_penalty.choose(output, penalties)
+        else:
+            subset = words[words.index("--subset") + 1]
+            self.write(output, subset, words[words.index("--lenpen") + 1])
+            self.evaluated.append((subset, words[words.index("--lenpen") + 1]))
+
+    def write(self, folder: Path, subset: str, penalty: str) -> None:
+        score = {"value": self.scores[penalty], "title": "T", "signature": "S", "details": ""}
+        folder.mkdir(parents=True, exist_ok=True)
+        found = {"flags": f"--lenpen {penalty}", "scores": [score]}
+        (folder / f"scores.{subset}.json").write_text(json.dumps(found))
 
 
 def test_each_training_takes_the_length_penalty_of_its_best_validation_score(
     tmp_path: Path,
 ) -> None:
+    """Of equal ones the first."""
     penalties = "length_penalties: [1, 2, 1.50]"
-
-    def score(**scores: float) -> tuple[Evaluation, list[tuple[str, str]]]:
-        study = read(tmp_path, **{"updates: 30": f"updates: 30\n{penalties}"})
-        place = jobs.Place(study, tmp_path, "cpu")
-        job = KIND.plan(place, study.cells[:1])[-1]
-        assert isinstance(job, Evaluation)
-        assert study.settings(job.cell).endswith("; length penalty 1 or 2 or 1.5")
-        job.training.folder.mkdir(parents=True, exist_ok=True)
-        (job.training.folder / "checkpoint_best.pt").touch()
-        (job.training.folder / "checkpoint_last.pt").touch()
-        commands: Any = TranslatesAtOnce(scores)
+    study = read(tmp_path, **{"updates: 30": f"updates: 30\n{penalties}"})
+    place = jobs.Place(study, tmp_path, "cpu")
+    job = KIND.plan(place, study.cells[:1])[-1]
+    assert isinstance(job, Evaluation)
+    assert study.settings(job.cell).endswith("; length penalty 1 or 2 or 1.5")
+    job.training.folder.mkdir(parents=True)
+    (job.training.folder / "checkpoint_best.pt").touch()
+    for first, best in ((20.0, "2"), (26.0, "1")):
+        commands: Any = TranslatesAtOnce({"1": first, "2": 25.0, "1.5": 25.0})
         job.score(commands)
-        return job, commands.runs
-
-    job, runs = score(**{"1": 20.0, "2": 25.0, "1.5": 25.0})
-    assert runs[:3] == [("valid", "1"), ("valid", "2"), ("valid", "1.5")]
-    assert runs[3:] == [(subset, "2") for subset in job.cell.data.subsets[1:]]
-    assert job.length_penalty == "2" and job.scores("valid")["scores"][0]["value"] == 25
-    job, runs = score(**{"1": 26.0, "2": 25.0, "1.5": 25.0})
-    assert {penalty for _, penalty in runs[3:]} == {"1"} and job.length_penalty == "1"
+        assert commands.evaluated == [("test", best)]
+        assert job.length_penalty == best
+        assert job.scores("valid")["scores"][0]["value"] == max(first, 25)
 
 
 def test_curves_are_drawn(tmp_path: Path) -> None:

@@ -31,19 +31,27 @@ class Evaluation(cell_jobs.Evaluation):
         return found
 
     def score(self, commands: Commands) -> None:
-        self.run_script(commands, self.cell.data.subsets, self.folder)
+        self.evaluate(commands, self.cell.data.subsets)
+
+    def evaluate(self, commands: Commands, subsets: Sequence[str], *flags: str) -> None:
+        """evaluate.sh on these subsets; flags are those behind its ``--``."""
+        script = self.training.scripts / "evaluate.sh"
+        for subset in subsets:
+            options = ("--subset", subset, "--output", self.folder)
+            self.run_script(commands, script, options, flags)
 
     def run_script(
-        self, commands: Commands, subsets: Sequence[str], folder: Path, *flags: str
+        self,
+        commands: Commands,
+        script: Path,
+        options: Sequence[str | Path],
+        flags: Sequence[str] = (),
     ) -> None:
-        """evaluate.sh on these subsets; flags are those behind its ``--``."""
+        """A script that scores the chosen checkpoint; flags are those behind its ``--``."""
         checkpoint = self.training.checkpoint()
         if checkpoint is None:
             raise Failed(f"{self.training.folder} has no checkpoint to score")
         if self.place.device == "cpu":
             flags = (*flags, "--cpu")
-        for subset in subsets:
-            commands.run(self, [
-                self.training.scripts / "evaluate.sh", self.training.data, *checkpoint,
-                "--subset", subset, "--output", folder, "--", *flags,
-            ])  # fmt: skip
+        command = [script, self.training.data, *checkpoint, *options, "--", *flags]
+        commands.run(self, command)

@@ -6,8 +6,8 @@ import json
 import re
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
+from examples.study.jobs import SCRIPTS
 from examples.study.presets import evaluations
 from examples.study.processes import Commands
 from examples.study.translation.studies import Study
@@ -17,30 +17,23 @@ from examples.study.translation.studies import Study
 class Evaluation(evaluations.Evaluation):
     """As evaluate.sh scores by itself, or with the best of the study's length penalties.
 
-    The best one has the highest BLEU on the validation set, each training by itself; of equal ones
-    it is the first.
+    The best one has the highest BLEU on the validation set, each training by itself.
     """
 
     def score(self, commands: Commands) -> None:
         study = self.place.study
         assert isinstance(study, Study)
-        penalties = study.length_penalties
-        if not penalties:
+        if not study.length_penalties:
             super().score(commands)
             return
-        valid, *tests = self.cell.data.subsets
-        folders = {penalty: self.folder / f"lenpen-{penalty}" for penalty in penalties}
-        for penalty, folder in folders.items():
-            self.run_script(commands, [valid], folder, "--lenpen", penalty)
-        best = max(penalties, key=lambda penalty: self._bleu(folders[penalty], valid))
-        for path in folders[best].iterdir():
+        tests = self.cell.data.subsets[1:]
+        tried = self.folder / "length_penalty"
+        options = ("--penalties", ",".join(study.length_penalties), "--output", tried)
+        self.run_script(commands, SCRIPTS / "length_penalty.sh", options)
+        best = json.loads((tried / "length_penalty.json").read_text(encoding="utf-8"))["best"]
+        for path in (tried / best).iterdir():
             shutil.copy2(path, self.folder)
-        self.run_script(commands, tests, self.folder, "--lenpen", best)
-
-    def _bleu(self, folder: Path, subset: str) -> float:
-        """By which a data set is judged: the first of the scores."""
-        text = (folder / f"scores.{subset}.json").read_text(encoding="utf-8")
-        return float(json.loads(text)["scores"][0]["value"])
+        self.evaluate(commands, tests, "--lenpen", best)
 
     @property
     def length_penalty(self) -> str:

@@ -181,6 +181,43 @@ def test_two_runs_with_one_output(trained: tuple[Path, Path], tmp_path: Path) ->
     assert (longest == 1) == (last == "1")
 
 
+def test_the_length_penalty_with_the_best_bleu_is_found(
+    trained: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, save_dir = trained
+    output = tmp_path / "out"
+    model = ("--save-dir", save_dir, "--average", "2")
+    flags = ("--", "--max-len-b", "12", "--num-workers", "0")
+    done = checked(
+        "length_penalty.sh", data, *model, "--penalties", "0,1,20", "--output", output, *flags
+    )
+    found = json.loads((output / "length_penalty.json").read_text())
+    scores = {
+        penalty: json.loads((output / penalty / "scores.valid.json").read_text())["scores"][0]
+        for penalty in ("0", "1", "20")
+    }
+    assert found["scores"] == {penalty: score["value"] for penalty, score in scores.items()}
+    assert found["scores"][found["best"]] == max(found["scores"].values())
+    assert len({score["details"] for score in scores.values()}) > 1, "it changes something"
+    assert f"\n{found['best']}  <- best" in done.stdout and found["signature"] in done.stdout
+    assert done.stdout.endswith(f"for evaluate.sh: -- --lenpen {found['best']}\n")
+    assert "length_penalty.sh: length penalty 20\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["DATA"], "give --checkpoint FILE, or --save-dir DIR"),
+        (["DATA", "--checkpoint", "c", "--penalties", "1,,2"], "numbers with commas between"),
+        (["DATA", "--checkpoint", "c", "--", "--lenpen", "2"], "--lenpen cannot be given after"),
+    ],
+)
+def test_refuses_bad_arguments_for_the_length_penalty(arguments: list[str], message: str) -> None:
+    result = run("length_penalty.sh", *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr and "Usage: scripts/length_penalty.sh" in result.stderr
+
+
 @pytest.fixture
 def endless(tmp_path: Path) -> dict[str, str]:
     """An environment in which a translation begins and never ends."""

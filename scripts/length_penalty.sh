@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Finds the length penalty of the beam search that suits a checkpoint, on the validation set.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source=scripts/scores/generation.sh
+source "$ROOT/scripts/scores/generation.sh"
+
+usage() {
+    cat <<'USAGE'
+Usage: scripts/length_penalty.sh DATA (--checkpoint FILE | --save-dir DIR --average N)
+           [--penalties 1,1.5,2,3] [--beam 5] [--output DIR] [-- fairseq-generate flags]
+
+  DATA               data directory made by scripts/prepare.sh
+  --checkpoint FILE, --save-dir DIR --average N
+                     the model, as evaluate.sh takes it
+  --penalties A,B    what is tried (default 1,1.5,2,3; 1 is fairseq's default, a larger one makes longer translations)
+  --beam N           beam size (default 5)
+  --output DIR       where the results go (default: the model's file without .pt, with .length_penalty):
+                       A/, B/, ...           what evaluate.sh leaves of the validation set with each
+                       length_penalty.json   the best one, and the BLEU of all
+
+Translates the validation set with each penalty and takes the one with the best BLEU, of equal ones the first.
+Then score the test set with it: scripts/evaluate.sh DATA ... -- --lenpen BEST
+Do so for each model that is compared: models trained with LR-Drop or R-Drop make shorter translations.
+USAGE
+}
+
+data="" checkpoint="" save_dir="" average="" penalties="1,1.5,2,3" beam=5 output="" extra=()
+while (($# > 0)); do
+    case "$1" in
+        --checkpoint) need_value "$@"; checkpoint="$2"; shift 2 ;;
+        --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
+        --average) need_value "$@"; need_positive "$1" "$2"; average="$2"; shift 2 ;;
+        --penalties) need_value "$@"; penalties="$2"; shift 2 ;;
+        --beam) need_value "$@"; need_positive "$1" "$2"; beam="$2"; shift 2 ;;
+        --output) need_value "$@"; output="$2"; shift 2 ;;
+        --) shift; extra=("$@"); break ;;
+        *) take_argument data "data directory" fairseq-generate "$1"; shift ;;
+    esac
+done
+if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
+fairseq_paths DATA "$data" --checkpoint "$checkpoint" --save-dir "$save_dir" --output "$output"
+check_checkpoint
+refuse_flags 'lenpen' 'FLAG cannot be given after --: use --penalties'
+IFS=',' read -r -a tried <<<"$penalties"
+for penalty in "${tried[@]}"; do
+    [[ "$penalty" =~ ^[0-9]+(\.[0-9]+)?$ ]] ||
+        usage_error "--penalties are numbers with commas between, such as 1,1.5,2; not '$penalties'"
+done
+if [[ -n "$checkpoint" ]]; then
+    model=(--checkpoint "$checkpoint")
+else
+    model=(--save-dir "$save_dir" --average "$average") checkpoint="$save_dir/averaged_last$average.pt"
+fi
+output="${output:-${checkpoint%.pt}.length_penalty}"
+
+# Translating takes long: a signal sent to this script reaches it.
+stop_with_child
+for penalty in "${tried[@]}"; do
+    note "length penalty $penalty"
+    "$ROOT/scripts/evaluate.sh" "$data" "${model[@]}" --subset valid --beam "$beam" \
+        --output "$output/$penalty" -- "${extra[@]}" --lenpen "$penalty" >/dev/null &
+    child=$!
+    wait "$child" || die "length penalty $penalty failed; what it said is above"
+    child=""
+done
+"${MODULE[@]}" scripts.scores.length_penalty "$output" "${tried[@]}"
