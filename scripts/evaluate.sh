@@ -45,20 +45,15 @@ USAGE
 data="" checkpoint="" save_dir="" average="" subset=test beam=5 output="" extra=() score_flags=()
 while (($# > 0)); do
     case "$1" in
-        --checkpoint) need_value "$@"; checkpoint="$2"; shift 2 ;;
-        --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
-        --average) need_value "$@"; need_positive "$1" "$2"; average="$2"; shift 2 ;;
         --subset) need_value "$@"; subset="$2"; shift 2 ;;
         --beam) need_value "$@"; need_positive "$1" "$2"; beam="$2"; shift 2 ;;
         --compound-split) score_flags=(--compound-split); shift ;;
-        --output) need_value "$@"; output="$2"; shift 2 ;;
+        --checkpoint | --save-dir | --average | --output) take_model "$@"; shift 2 ;;
         --) shift; extra=("$@"); break ;;
         *) take_argument data "data directory" fairseq-generate "$1"; shift ;;
     esac
 done
-if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
-fairseq_paths DATA "$data" --checkpoint "$checkpoint" --save-dir "$save_dir" --output "$output"
-check_checkpoint
+check_model
 refuse_generation_flags --beam 'one raw translation per sentence'
 
 languages="$("${MODULE[@]}" scripts.scores.evaluate_scores check "$data" "$subset" "${score_flags[@]}")" || exit 1

@@ -29,37 +29,31 @@ USAGE
 data="" checkpoint="" save_dir="" average="" penalties="1,1.5,2,3" beam=5 output="" extra=()
 while (($# > 0)); do
     case "$1" in
-        --checkpoint) need_value "$@"; checkpoint="$2"; shift 2 ;;
-        --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
-        --average) need_value "$@"; need_positive "$1" "$2"; average="$2"; shift 2 ;;
         --penalties) need_value "$@"; penalties="$2"; shift 2 ;;
         --beam) need_value "$@"; need_positive "$1" "$2"; beam="$2"; shift 2 ;;
-        --output) need_value "$@"; output="$2"; shift 2 ;;
+        --checkpoint | --save-dir | --average | --output) take_model "$@"; shift 2 ;;
         --) shift; extra=("$@"); break ;;
         *) take_argument data "data directory" fairseq-generate "$1"; shift ;;
     esac
 done
-if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
-fairseq_paths DATA "$data" --checkpoint "$checkpoint" --save-dir "$save_dir" --output "$output"
-check_checkpoint
+check_model
 refuse_flags 'lenpen' 'FLAG cannot be given after --: use --penalties'
 IFS=',' read -r -a tried <<<"$penalties"
 for penalty in "${tried[@]}"; do
     [[ "$penalty" =~ ^[0-9]+(\.[0-9]+)?$ ]] ||
         usage_error "--penalties are numbers with commas between, such as 1,1.5,2; not '$penalties'"
 done
-if [[ -n "$checkpoint" ]]; then
-    model=(--checkpoint "$checkpoint")
-else
-    model=(--save-dir "$save_dir" --average "$average") checkpoint="$save_dir/averaged_last$average.pt"
-fi
+need_command fairseq-generate
+
+find_checkpoint  # an average is made once
+
 output="${output:-${checkpoint%.pt}.length_penalty}"
 
 # Translating takes long: a signal sent to this script reaches it.
 stop_with_child
 for penalty in "${tried[@]}"; do
     note "length penalty $penalty"
-    "$ROOT/scripts/evaluate.sh" "$data" "${model[@]}" --subset valid --beam "$beam" \
+    "$ROOT/scripts/evaluate.sh" "$data" --checkpoint "$checkpoint" --subset valid --beam "$beam" \
         --output "$output/$penalty" -- "${extra[@]}" --lenpen "$penalty" >/dev/null &
     child=$!
     wait "$child" || die "length penalty $penalty failed; what it said is above"

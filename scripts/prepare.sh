@@ -100,7 +100,7 @@ need_packages "${packages[@]}"
 
 find_output
 check_output
-open_partial
+open_partial "$output.prepare-partial"
 
 arguments=("--source-lang=$source_lang" "--target-lang=$target_lang" "--train=$train" "--valid=$valid"
     "--test=$tests" "--output=$partial" "--vocab-size=${vocab_size:-8000}" "--workers=$workers")

@@ -72,7 +72,7 @@ need_packages "${packages[@]}"
 
 find_output
 check_output
-open_partial
+open_partial "$output.prepare-partial"
 
 arguments=(--train "$train" --valid "$valid" --test "$tests" --output "$partial" --workers "$workers")
 dictionary=(--thresholdsrc "${min_count:-1}")

@@ -72,12 +72,7 @@ if [[ -n "$from_dir" ]]; then download+=(--from-dir "$from_dir"); fi
 # in its name keeps two runs apart, and shows which folders were left by runs that were killed.
 mkdir -p -- "$output"
 output="$(cd -- "$output" && pwd -P)"
-partial="$(own_folder "$output/.prepare-partial")"
-trap 'rm -rf -- "$partial"' EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
-remove_leftovers "$output/.prepare-partial"
-mkdir -p -- "$partial"
+open_partial "$output/.prepare-partial"
 
 # archives TASK: their names in scripts/archives/archives.json
 archives() {

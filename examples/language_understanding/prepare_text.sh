@@ -80,17 +80,16 @@ find_workers
 need_packages fairseq
 
 find_output
-arguments=("--train=$train" "--valid=$valid" "--name=$(basename -- "$output")" "--output=$partial"
-    "--workers=$workers" "${more[@]}")
+arguments=("--train=$train" "--valid=$valid" "--name=$(basename -- "$output")" "--workers=$workers" "${more[@]}")
 if [[ -f "$output/prepare.json" && "$force" == false ]]; then
-    "${MODULE[@]}" examples.language_understanding.own_prepare "${arguments[@]}" "--existing=$output"
+    "${MODULE[@]}" examples.language_understanding.own_prepare "${arguments[@]}" "--output=$output" "--existing=$output"
     note "$output is complete; --force makes it again"
     exit 0
 fi
 check_output
-open_partial
+open_partial "$output.prepare-partial"
 note "reading the text"
-"${MODULE[@]}" examples.language_understanding.own_prepare "${arguments[@]}"
+"${MODULE[@]}" examples.language_understanding.own_prepare "${arguments[@]}" "--output=$partial"
 
 replace_output "$partial" "$replaced"
 note "wrote $output"

@@ -34,18 +34,13 @@ END
 data="" checkpoint="" save_dir="" average="" subset=test output="" extra=()
 while (($# > 0)); do
     case "$1" in
-        --checkpoint) need_value "$@"; checkpoint="$2"; shift 2 ;;
-        --save-dir) need_value "$@"; save_dir="$2"; shift 2 ;;
-        --average) need_value "$@"; need_positive "$1" "$2"; average="$2"; shift 2 ;;
         --subset) need_value "$@"; subset="$2"; shift 2 ;;
-        --output) need_value "$@"; output="$2"; shift 2 ;;
+        --checkpoint | --save-dir | --average | --output) take_model "$@"; shift 2 ;;
         --) shift; extra=("$@"); break ;;
         *) take_argument data "data directory" fairseq-generate "$1"; shift ;;
     esac
 done
-if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
-fairseq_paths DATA "$data" --checkpoint "$checkpoint" --save-dir "$save_dir" --output "$output"
-check_checkpoint
+check_model
 refuse_generation_flags 'one raw summary per document'
 need_packages fairseq rouge_score pysbd
 "${MODULE[@]}" examples.summarization.evaluate_rouge check "$data" "$subset" || exit 1

@@ -3,8 +3,8 @@
 #
 #   find_workers            sets `workers`, where it is empty, to one per core, at most 8
 #   find_output             makes `output` absolute, restores it from where an earlier run was stopped while it replaced
-#                           it, and sets `partial` and `replaced`, beside it
-#   open_partial            makes the folder `partial`, which is gone when the script ends
+#                           it, and sets `replaced`, beside it
+#   open_partial PREFIX     makes a folder of this process, in `partial`, that is gone when the script ends
 #   check_output            die if `output` exists, unless `force` is true and a script like this one made it
 #   move_folder FROM TO     renames a folder; dies where TO is there, rather than moving it into that
 #   replace_output FROM OLD makes the folder FROM the `output`, as check_output allows; what is there goes through OLD
@@ -22,7 +22,6 @@ find_workers() {
 # Everything is written beside the output and renamed when it is complete.
 find_output() {
     output="$(python -c 'import os, sys; print(os.path.realpath(sys.argv[1]))' "$output")"
-    partial="$(own_folder "$output.prepare-partial")"
     replaced="$output.prepare-replaced"
     if [[ -e "$replaced" && ! -e "$output" ]]; then
         note "an earlier run was stopped while it replaced $output; restoring that"
@@ -31,10 +30,11 @@ find_output() {
 }
 
 open_partial() {
+    partial="$(own_folder "$1")"
     trap 'rm -rf -- "$partial"' EXIT
     trap 'exit 143' TERM
     trap 'exit 130' INT
-    remove_leftovers "$output.prepare-partial"
+    remove_leftovers "$1"
     mkdir -p -- "$partial"
 }
 

@@ -11,7 +11,7 @@ import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -29,11 +29,14 @@ def map_lines(
 ) -> Iterator[str]:
     """``make(*arguments)`` of every line, in order.
 
-    Each worker calls ``make`` once: a function of a module, which may load what lines share.
+    Less than a batch is done here: it is not worth a process, which has to load what lines share.
+    Otherwise each worker calls ``make``, a function of a module, once.
     Raises what ``make`` or the function raised, in the caller; ChildProcessError if a worker ended.
     """
     lines = iter(lines)
-    if workers == 1:
+    first = list(islice(lines, BATCH_LINES))
+    lines = chain(first, lines)
+    if workers == 1 or len(first) < BATCH_LINES:
         yield from map(make(*arguments), lines)
         return
     # A forked worker would inherit the other workers' pipes and never see their end.

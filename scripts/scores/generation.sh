@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # What the scripts share that translate or summarize with a checkpoint. Sourced after common.sh.
 #
-#   check_checkpoint        usage_error unless either `checkpoint` is set, or `save_dir` and `average`
+#   take_model "$@"         inside the option loop: sets `checkpoint`, `save_dir`, `average` or `output` from $1 and $2
+#   check_model             usage_error unless `data` is set, and either `checkpoint` or `save_dir` and `average`; or where
+#                           fairseq takes one of these paths for something else
 #   find_checkpoint         sets `checkpoint`, which it makes where an average is wanted
 #   refuse_generation_flags [--beam] WHAT
 #                           usage_error if `extra` has a flag that changes what is scored, or WHAT the script reads
@@ -9,7 +11,20 @@
 #                           makes OUTPUT, and in it a folder of this process, in `work`, that is gone at its end
 #   generate_logged ARG...  fairseq-generate with these arguments; what it prints goes to $work/log
 
-check_checkpoint() {
+take_model() {
+    need_value "$@"
+    case "$1" in
+        --checkpoint) checkpoint="$2" ;;
+        --save-dir) save_dir="$2" ;;
+        --average) need_positive "$1" "$2"; average="$2" ;;
+        --output) output="$2" ;;
+    esac
+}
+
+# shellcheck disable=SC2154  # the caller's
+check_model() {
+    if [[ -z "$data" ]]; then usage_error "no data directory given"; fi
+    fairseq_paths DATA "$data" --checkpoint "$checkpoint" --save-dir "$save_dir" --output "$output"
     if [[ -n "$checkpoint" ]]; then
         if [[ -n "$save_dir$average" ]]; then
             usage_error "either --checkpoint or --save-dir with --average"

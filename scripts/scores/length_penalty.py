@@ -15,8 +15,8 @@ from scripts.runs.complete_files import say, write
 NAME = "length_penalty.json"
 
 
-def choose(folder: Path, penalties: list[str]) -> str:
-    """The penalty with the best BLEU, of equal ones the first; with the scores in NAME, too.
+def choose(folder: Path, penalties: list[str]) -> None:
+    """Print and keep, in NAME, the penalty with the best BLEU, of equal ones the first.
 
     BLEU is the first of evaluate.sh's scores, by which a data set is judged.
     """
@@ -33,7 +33,6 @@ def choose(folder: Path, penalties: list[str]) -> str:
     header = ["length penalty", f"{title}, validation set", "brevity penalty"]
     say(tabulate(rows, header, disable_numparse=True))
     say(f"\n{signature}\nfor evaluate.sh: -- --lenpen {best}")
-    return best
 
 
 def _scores(folder: Path) -> list[dict[str, Any]]:

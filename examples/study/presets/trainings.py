@@ -13,6 +13,7 @@ from examples.study.jobs import ROOT
 from examples.study.presets.studies import Cell, Study
 from examples.study.processes import Commands
 from scripts.runs import train_record
+from scripts.runs.complete_folders import aside
 
 MEASURE = ROOT / "examples" / "translation" / "records" / "measure.py"
 
@@ -64,9 +65,8 @@ class Training(cell_jobs.Training):
         """Name the last checkpoint by its updates, as those before it are, if fairseq has not."""
         updates = self.cell.method.updates
         if not any(self.folder.glob(f"checkpoint_*_{updates}.pt")):
-            named = self.folder / f"checkpoint_0_{updates}.pt"
-            shutil.copyfile(self.folder / "checkpoint_last.pt", named.with_suffix(".part"))
-            named.with_suffix(".part").rename(named)
+            with aside(self.folder / f"checkpoint_0_{updates}.pt") as partial:
+                shutil.copyfile(self.folder / "checkpoint_last.pt", partial)
 
     def _branch(self, beginning: Path) -> None:
         """Take the checkpoints, the log and the memory of the beginning; all of it, or nothing.

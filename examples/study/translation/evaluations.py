@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from examples.study.jobs import SCRIPTS
 from examples.study.presets import evaluations
 from examples.study.processes import Commands
 from examples.study.translation.studies import Study
+from scripts.runs.json_objects import read_object
+from scripts.scores import length_penalty
 
 
 @dataclass
@@ -21,22 +22,29 @@ class Evaluation(evaluations.Evaluation):
     """
 
     def score(self, commands: Commands) -> None:
-        study = self.place.study
-        assert isinstance(study, Study)
-        if not study.length_penalties:
+        if not self._penalties:
             super().score(commands)
             return
-        tests = self.cell.data.subsets[1:]
-        tried = self.folder / "length_penalty"
-        options = ("--penalties", ",".join(study.length_penalties), "--output", tried)
+        options = ("--penalties", ",".join(self._penalties), "--output", self._tried)
         self.run_script(commands, SCRIPTS / "length_penalty.sh", options)
-        best = json.loads((tried / "length_penalty.json").read_text(encoding="utf-8"))["best"]
-        for path in (tried / best).iterdir():
+        for path in (self._tried / self.length_penalty).iterdir():
             shutil.copy2(path, self.folder)
-        self.evaluate(commands, tests, "--lenpen", best)
+        self.evaluate(commands, self.cell.data.subsets[1:], "--lenpen", self.length_penalty)
 
     @property
     def length_penalty(self) -> str:
         """The one that was taken; empty if the study has none."""
-        found = re.search(r"--lenpen (\S+)", self.scores("valid")["flags"])
-        return found[1] if found else ""
+        if not self._penalties:
+            return ""
+        best: str = read_object(self._tried / length_penalty.NAME)["best"]
+        return best
+
+    @property
+    def _penalties(self) -> tuple[str, ...]:
+        study = self.place.study
+        assert isinstance(study, Study)
+        return study.length_penalties
+
+    @property
+    def _tried(self) -> Path:
+        return self.folder / "length_penalty"

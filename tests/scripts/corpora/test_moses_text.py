@@ -244,7 +244,7 @@ def dying(_: str) -> Any:
 
 def test_a_worker_that_is_killed_is_an_error() -> None:
     with pytest.raises(OSError, match="a worker process ended early"):
-        list(parallel_lines.map_lines(dying, ("",), map_numbers(3), 2))
+        list(parallel_lines.map_lines(dying, ("",), map_numbers(parallel_lines.BATCH_LINES), 2))
 
 
 def map_numbers(count: int) -> list[str]:
