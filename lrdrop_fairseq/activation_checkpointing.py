@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from lrdrop_fairseq.attention import exposed_attentions, listening
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.dropout import LeanDropout, lean_dropout
 
 
@@ -26,7 +27,7 @@ def expose_through_checkpoint(layer: Any) -> None:
     """
     # fairseq's wrapper: functools.partial(function, forward, offload_to_cpu)
     if layer.forward.args[1]:
-        raise ValueError(
+        raise Refused(
             "LR-Drop architectures do not support --offload-activations (what they expose cannot "
             "be offloaded): use --checkpoint-activations without it"
         )

@@ -58,9 +58,10 @@ class ExposedAttention(MultiheadAttention):
         }
         for reason, found in refused.items():
             if found:
-                raise ValueError(
+                raise Refused(
                     f"LR-Drop cannot expose the queries and keys of {type(attention).__name__}: "
-                    f"{reason} is not supported"
+                    f"{reason} is not supported. Leave that out, or take the architecture without "
+                    "lr_drop_ and --lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"
                 )
         attention.__class__ = cls
 
@@ -92,10 +93,13 @@ class ExposedAttention(MultiheadAttention):
                 need_head_weights,
             )
         assert key is not None and value is not None and incremental_state is None
+        # As fairseq does it, which takes self-attention's weights past its modules: their hooks (of
+        # quantization noise) must not begin to act when the terms do.
+        project = _call if static_kv or self.skip_embed_dim_check else _multiply
         # T x B x C -> B x H x T x D
-        q = self._split_heads(self.q_proj(query))
-        k = self._split_heads(self.k_proj(key))
-        v = self._split_heads(self.v_proj(value))
+        q = self._split_heads(project(self.q_proj, query))
+        k = self._split_heads(project(self.k_proj, key))
+        v = self._split_heads(project(self.v_proj, value))
         mask = merge_masks(attn_mask, key_padding_mask, q.dtype)
         dropout = self.dropout_module.p if self.training else 0.0
         # With dropout, torch's attention on a CPU forms the map as well: nothing to be saved then.
@@ -109,14 +113,22 @@ class ExposedAttention(MultiheadAttention):
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
         # B x H x T x D -> T x B x C
         attended = attended.permute(2, 0, 1, 3).flatten(start_dim=2)
-        output: Tensor = self.out_proj(attended)
-        return output, None
+        return project(self.out_proj, attended), None
 
     def _split_heads(self, projected: Tensor) -> Tensor:
         # T x B x C -> T x B x H x D -> B x H x T x D
         length, batch, _ = projected.shape
         heads = projected.view(length, batch, self.num_heads, self.head_dim)
         return heads.permute(1, 2, 0, 3)
+
+
+def _call(module: nn.Module, x: Tensor) -> Tensor:
+    result: Tensor = module(x)
+    return result
+
+
+def _multiply(linear: Any, x: Tensor) -> Tensor:
+    return F.linear(x, linear.weight, linear.bias)
 
 
 @contextmanager

@@ -90,6 +90,23 @@ def test_sentence_models(regression: bool) -> None:
     assert all(gap.to_other > 0 for gap in found.values())
 
 
+def test_quantization_noise_is_not_measured_and_leaves_the_weights() -> None:
+    model = make_model(dropout=0.2, quant_noise_pq=0.5, quant_noise_pq_block_size=2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = gaps_of(model, [make_sample(), make_sample(seed=1)])
+    assert all(0 < gap.to_none for gap in found.values())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("arch", ["lr_drop_transformer", "transformer"])
+def test_a_model_with_activation_checkpointing(arch: str) -> None:
+    """A stock one that offloads them, too: there are no gradients here."""
+    offload = arch == "transformer"
+    model = make_model(arch, dropout=0.2, checkpoint_activations=True, offload_activations=offload)
+    expected = gaps_of(make_model(arch, dropout=0.2), [make_sample()])
+    assert gaps_of(command.unwrap_checkpoint(model), [make_sample()]) == expected
+
+
 def test_no_layers_and_no_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="no layer of this model can be seen"):
         measure(make_model(), [], PAD)
@@ -144,6 +161,9 @@ def test_names_are_short_and_tell_checkpoints_apart() -> None:
     assert command.short_names(paths[:1]) == ["checkpoint_best"]
     assert command.short_names([Path("/run.pt"), Path("/run/x.pt")]) == ["run", "run/x"]
     assert command.short_names([Path("/a/b.pt"), Path("/a/c.pt")]) == ["b", "c"]
+    assert command.short_names([Path("/a/m.v1"), Path("/a/m.v2.pt")]) == ["m.v1", "m.v2"]
+    same = [Path("/a/m"), Path("/a/m.pt")]
+    assert command.short_names(same) == ["/a/m", "/a/m.pt"]
 
 
 def gaps_with(layers: int) -> list[Gap]:

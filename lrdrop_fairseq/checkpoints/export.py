@@ -27,7 +27,7 @@ from lrdrop_fairseq.checkpoints.export_options import (
     replace_task,
 )
 from lrdrop_fairseq.checkpoints.model import ModelError, check_parameters
-from lrdrop_fairseq.criterions.term_start import START
+from lrdrop_fairseq.criterions.term_start import RAMP, START
 
 # What LR-Drop's criterions log and their parents do not.
 _LOGGED_TERMS = ("hidden_loss", "attention_loss", "output_loss", "task_loss")
@@ -60,6 +60,7 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
     result = {key: value for key, value in checkpoint.items() if key not in ("args", "cfg")}
     extra = result["extra_state"] = dict(checkpoint["extra_state"])
     extra.pop(START, None)
+    extra.pop(RAMP, None)
     if drop_optimizer:
         result.pop("last_optimizer_state", None)
         for name in ("ema", "ema_fp32_params"):

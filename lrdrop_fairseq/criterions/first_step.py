@@ -42,29 +42,26 @@ def explain_full_memory(task: Any, counter: UpdateCounter, start: int) -> None:
     come to its last update.
 
     Args:
-        task: whose ``train_step`` is to raise :class:`Refused` where memory is full before any
-            step with terms has succeeded. Later, fairseq may do as it does.
+        task: whose ``train_step`` is to raise :class:`Refused` where memory is full in the first
+            update with terms. Later, fairseq may do as it does.
         counter: of finished updates; one that is skipped does not count.
         start: the updates before the terms act.
     """
     original = task.train_step
-    succeeded = False
 
     @functools.wraps(original)
     def train_step(*args: Any, **kwargs: Any) -> Any:
-        nonlocal succeeded
         try:
-            result = original(*args, **kwargs)
+            return original(*args, **kwargs)
         except RuntimeError as error:
-            if "out of memory" in str(error) and not succeeded and counter.read() == start:
+            if "out of memory" in str(error) and counter.read() == start:
                 raise Refused(
                     "no memory is left for the first update in which LR-Drop's terms act: it holds "
                     "every sentence twice, and the updates before hold it once. Give half of "
                     "--max-tokens or --batch-size, and twice --update-freq, which is the same "
-                    f"batch; the training goes on from its last checkpoint ({error})"
+                    "batch; the training goes on from its last checkpoint, and the crash.pt that "
+                    f"fairseq leaves is of no use ({error})"
                 ) from error
             raise
-        succeeded = succeeded or counter.read() == start
-        return result
 
     task.train_step = train_step

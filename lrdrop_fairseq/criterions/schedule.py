@@ -62,7 +62,7 @@ def _updates(name: str, value: float, max_update: int) -> int:
             f"--lr-drop-{name} {value} is a part of --max-update, which is not given: give it, or "
             f"a number of updates for --lr-drop-{name}{for_pretrained}"
         )
-    return round(value * max_update)
+    return max(1, round(value * max_update))
 
 
 class UpdateCounter:

@@ -14,12 +14,13 @@ from fairseq import checkpoint_utils
 from fairseq.trainer import Trainer
 
 from lrdrop_fairseq.compat.replace import replace
+from lrdrop_fairseq.criterions.schedule import Schedule
 from lrdrop_fairseq.criterions.siamese_criterion import SiameseCriterion
 
 logger = logging.getLogger(__name__)
 
-# Of a checkpoint's ``extra_state``: the start in the training that wrote it, in updates.
-START = "lr_drop_start"
+# Of a checkpoint's ``extra_state``: the schedule of the training that wrote it, in updates.
+START, RAMP = "lr_drop_start", "lr_drop_ramp"
 
 
 def say_when_terms_act() -> None:
@@ -35,28 +36,29 @@ def say_when_terms_act() -> None:
     @functools.wraps(load)
     def load_checkpoint(cfg: Any, trainer: Any, **passthrough_args: Any) -> Any:
         extra_state, epoch_itr = load(cfg, trainer, **passthrough_args)
-        start = _start(trainer)
-        if start is not None:
-            if trainer.cfg.optimization.max_epoch >= 0:  # else there is nothing to train
-                _rehearse(trainer)
-            _compare(start, (extra_state or {}).get(START), trainer.get_num_updates())
-            _announce(start, trainer, epoch_itr)
+        schedule = _schedule(trainer)
+        if schedule is not None and trainer.cfg.optimization.max_epoch >= 0:  # else none to train
+            _rehearse(trainer)
+            _compare(schedule, extra_state or {}, trainer.get_num_updates())
+            _announce(schedule, trainer, epoch_itr)
         return extra_state, epoch_itr
 
     @functools.wraps(save)
     def save_checkpoint(self: Any, filename: str, extra_state: dict[str, Any]) -> Any:
-        start = _start(self)
-        return save(self, filename, extra_state if start is None else {**extra_state, START: start})
+        schedule = _schedule(self)
+        if schedule is not None:
+            extra_state = {**extra_state, START: schedule.start, RAMP: schedule.ramp}
+        return save(self, filename, extra_state)
 
     replace(checkpoint_utils, load_checkpoint, START)
     replace(Trainer, save_checkpoint, START)
 
 
-def _start(trainer: Any) -> int | None:
-    """Updates before the terms act; None where there are no terms."""
+def _schedule(trainer: Any) -> Schedule | None:
+    """When the terms act; None where there are no terms."""
     criterion = trainer.get_criterion() if isinstance(trainer, Trainer) else None
     if isinstance(criterion, SiameseCriterion) and criterion.siamese:
-        return criterion.schedule.start
+        return criterion.schedule
     return None
 
 
@@ -70,23 +72,35 @@ def _rehearse(trainer: Any) -> None:
         trainer.get_criterion().rehearse(trainer.model, sample)
 
 
-def _compare(start: int, before: int | None, updates: int) -> None:
-    """Warn if the terms of a training that is resumed have acted, and now would not."""
-    if before is not None and before < updates < start:
+def _compare(now: Schedule, extra_state: dict[str, Any], updates: int) -> None:
+    """Warn if the terms of a training that is resumed have acted, and now would not, or less."""
+    if START not in extra_state:
+        return
+    before = Schedule(extra_state[START], extra_state.get(RAMP, 0))
+    had, has = before.strength(updates - 1), now.strength(updates)
+    if had > has:
         logger.warning(
-            "LR-Drop's terms have acted in this training since update %d, and this start, %d, "
-            "switches them off again from here, update %d, until then (below 1, --lr-drop-start "
-            "is a part of --max-update): --lr-drop-start %d lets them go on",
-            before, start, updates, before,
+            "LR-Drop's terms have acted in this training since update %d and had %.0f %% of their "
+            "weights; from here, update %d, they have %.0f %% (below 1, --lr-drop-start and "
+            "--lr-drop-ramp are parts of --max-update): --lr-drop-start %d --lr-drop-ramp %d lets "
+            "them go on", before.start, 100 * had, updates, 100 * has, before.start, before.ramp,
         )  # fmt: skip
 
 
-def _announce(start: int, trainer: Any, epoch_itr: Any) -> None:
-    """Log the update after which the terms act; a warning if there will be none."""
-    if trainer.get_num_updates() >= start or trainer.cfg.optimization.max_epoch < 0:
-        return  # they act at once; or there is nothing to train
+def _announce(schedule: Schedule, trainer: Any, epoch_itr: Any) -> None:
+    """Log the update after which the terms act; a warning if there will be none, or not in full."""
+    start, full = schedule.start, schedule.start + schedule.ramp
+    if trainer.get_num_updates() >= full:
+        return
     ends = _ends(trainer, epoch_itr)
     limit = min(ends, key=lambda name: ends[name], default=None)
+    if limit is not None and start < ends[limit] < full:
+        logger.warning(
+            "the weights of LR-Drop's terms rise until update %d, but %s ends this training after "
+            "update %d: give a smaller --lr-drop-start or --lr-drop-ramp", full, limit, ends[limit],
+        )  # fmt: skip
+    if trainer.get_num_updates() >= start:
+        return  # they act at once
     if limit is not None and ends[limit] <= start:
         logger.warning(
             "LR-Drop's terms would act from update %d on, but %s ends this training after update "

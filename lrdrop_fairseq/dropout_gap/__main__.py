@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 from fairseq import checkpoint_utils, utils
+from fairseq.modules.checkpoint_activations import unwrap_checkpoint
 from tabulate import tabulate
 
 from lrdrop_fairseq.checkpoints.model import ModelError, import_user_dir
-from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.dropout_gap.measure import Gap, measure, places_of
 from lrdrop_fairseq.models.exposed import expose
 
@@ -52,7 +52,7 @@ def gap_of(checkpoint: Path, data: Path, subset: str, max_tokens: int) -> list[G
     except Exception as error:  # whatever fairseq and torch make of files that do not fit
         reason = str(error).partition("\n\t")[2] or str(error)
         reason = reason.splitlines()[0] if reason else type(error).__name__
-        if not isinstance(error, (FileNotFoundError, Refused)):
+        if isinstance(error, RuntimeError):  # parameters of other sizes
             reason = f"was it trained on data with this dictionary? ({reason})"
         raise GapError(
             f"{checkpoint} cannot be measured on subset {subset} of {data}: {reason}"
@@ -63,7 +63,10 @@ def gap_of(checkpoint: Path, data: Path, subset: str, max_tokens: int) -> list[G
     head = None if labels is None else task.cfg.classification_head_name
     samples = _batches(task, model, subset, max_tokens, device)
     try:
-        return measure(expose(model), samples, task.source_dictionary.pad(), head)
+        # Nothing is recomputed where there are no gradients.
+        return measure(
+            expose(unwrap_checkpoint(model)), samples, task.source_dictionary.pad(), head
+        )
     except ValueError as error:
         raise GapError(f"{checkpoint}: {error}") from error
 
@@ -96,14 +99,15 @@ def table(names: Sequence[str], gaps: Sequence[Sequence[Gap]]) -> str:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """The paths without what they begin and end with alike."""
-    parts = [path.with_suffix("").parts for path in paths]
+    """The paths without what they begin and end with alike, and ``.pt``."""
+    parts = [path.with_name(path.name.removesuffix(".pt")).parts for path in paths]
     if len(paths) == 1:
         return [parts[0][-1]]
     for end in (0, -1):
         while min(map(len, parts)) > 1 and len({part[end] for part in parts}) == 1:
             parts = [part[1:] if end == 0 else part[:-1] for part in parts]
-    return ["/".join(part) for part in parts]
+    names = ["/".join(part) for part in parts]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -74,7 +74,8 @@ def measure(
 ) -> list[Gap]:
     """The gap at each layer and at the output, in the model's order.
 
-    With the same samples, dropout draws the same in every call. Layers are never dropped.
+    With the same samples, dropout draws the same in every call. Layers are never dropped, and
+    weights get no quantization noise.
 
     Args:
         model: made exposable by :func:`lrdrop_fairseq.models.exposed.expose`.
@@ -86,6 +87,9 @@ def measure(
     """
     sums: dict[Place, Tensor] = {}
     model.train()
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Embedding, nn.Conv2d)):
+            module.eval()  # else quantization noise changes the weights, for good, in each pass
     with torch.random.fork_rng(), torch.no_grad(), _without(model, LayerDropModuleList):
         torch.manual_seed(SEED)
         for sample in samples:
@@ -158,7 +162,8 @@ def _sum(distance: Distance, bare: Any, pair: Sequence[Any], kept: Tensor) -> Te
 
 
 def _attention(first: Attention, second: Attention) -> Tensor:
-    # Long sequences are kept as queries and keys: one module's maps at a time.
+    # Long sequences are kept as queries and keys, and one module's maps are formed at a time; on a
+    # CPU with attention dropout they come as maps, and --max-tokens decides how many.
     return attention_distance(probabilities(first), probabilities(second))
 
 

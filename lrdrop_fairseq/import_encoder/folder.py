@@ -89,6 +89,8 @@ class Folder:
             from transformers import AutoTokenizer
 
             return AutoTokenizer.from_pretrained(str(self.path)).backend_tokenizer
+        except ModuleNotFoundError:
+            raise
         except Exception as error:  # whatever it makes of files that are missing or damaged
             raise ImportingError(
                 f"{self.path} has no {TOKENIZER}, and transformers cannot make one of its other "

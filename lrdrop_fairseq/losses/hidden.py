@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
+from typing import Any
+
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from lrdrop_fairseq.siamese import halves
 
@@ -23,12 +26,35 @@ def hidden_state_distance(states: Tensor) -> Tensor:
         B x T, in squared units of the states, padding included: what a token's distance counts
         for is the caller's affair.
     """
-    # T x 2B x C -> two of T x B x C
-    first, second = (_at_least_float32(half) for half in halves(states, dim=1))
-    # mse_loss keeps only its inputs for the backward, unlike (a - b) ** 2, which keeps a - b.
-    # T x B x C -> B x T
-    return F.mse_loss(first, second, reduction="none").mean(dim=-1).t()
+    apply: Any = _MeanSquaredDifference.apply
+    distance: Tensor = apply(states)
+    return distance.t()  # T x B -> B x T
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.element_size() < 4 else tensor
+class _MeanSquaredDifference(torch.autograd.Function):
+    """T x 2B x C -> T x B. Keeps the states alone, which autograd keeps for the next layer anyway.
+
+    Written as a formula it would keep the difference or, in half precision, a copy of the states in
+    float32.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor) -> Tensor:
+        ctx.save_for_backward(states)
+        return _difference(states).square_().mean(dim=-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (states,) = ctx.saved_tensors
+        # T x B x C; of the second pass the same with the other sign
+        to_first = _difference(states).mul_(grad.unsqueeze(-1) * (2 / states.size(-1)))
+        to_first = to_first.to(states.dtype)
+        return torch.cat([to_first, -to_first], dim=1)
+
+
+def _difference(states: Tensor) -> Tensor:
+    """T x 2B x C -> T x B x C, in float32 at least."""
+    dtype = torch.promote_types(states.dtype, torch.float32)
+    first, second = halves(states, dim=1)
+    return first.to(dtype) - second.to(dtype)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lrdrop_fairseq.activation_checkpointing import expose_through_checkpoint
 from lrdrop_fairseq.attention import ExposedAttention, exposed_attentions, listening
+from lrdrop_fairseq.compat.refusals import Refused
 from lrdrop_fairseq.dropout import LeanDropout, check_probabilities, lean_dropout
 from lrdrop_fairseq.layer_states import Attention, LayerStates
 
@@ -56,7 +57,7 @@ class ExposesLayerStates:
             x, extra = output
             if extra is None or isinstance(extra, dict):
                 return x, {**(extra or {}), "layer_states": states}
-        raise ValueError(
+        raise Refused(
             f"the forward of {type(self).__name__} returns something else than (logits, dictionary "
             "or None), to which LR-Drop could add the states of its layers: let it return that, or "
             "set --lr-drop-hidden-weight 0 --lr-drop-attention-weight 0"

@@ -130,10 +130,10 @@ def test_a_batch_that_does_not_fit_is_fairseqs_to_leave_out_before_and_after_tha
     task = begin()
     assert step(task, "short", 1) == "done"
     is_left_out(task, 1)
-    with pytest.raises(Refused):
-        step(task, "too long", 2)
-    assert step(task, "short", 2) == "done"
-    is_left_out(task, 2)
+    assert step(task, "short", 2) == "done"  # the first batch of several (--update-freq)
+    for _ in range(2):  # fairseq begins the update anew, without end
+        with pytest.raises(Refused):
+            step(task, "too long", 2)
     is_left_out(task, 3)
     is_left_out(begin(), 3)  # resumed: there have been updates with terms
 

@@ -52,6 +52,7 @@ def test_parts_of_the_training_by_hand() -> None:
     assert Schedule.of_options(2 / 3, 0.1, 6000) == Schedule(4000, 600)
     assert Schedule.of_options(1, 500, 6000) == Schedule(1, 500)
     assert Schedule.of_options(4000, 0, 0) == Schedule(4000, 0)
+    assert Schedule.of_options(0.001, 0.001, 400) == Schedule(1, 1)  # a part is never nothing
 
 
 @pytest.mark.parametrize("name", ["start", "ramp"])

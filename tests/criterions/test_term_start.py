@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lrdrop_fairseq.criterions.term_start import START
+from lrdrop_fairseq.criterions.term_start import RAMP, START
 from tests.compat.test_run_state import FLAGS, run, updates
 
 OURS = [
@@ -63,6 +63,12 @@ def whole_log(caplog: pytest.LogCaptureFixture) -> None:
             3,
         ),
         ("--max-update=3 --patience=3 --lr-drop-start=0", "", 3),
+        ("--max-update=3 --lr-drop-start=0 --lr-drop-ramp=2", "", 3),
+        (
+            "--max-update=3 --lr-drop-start=0 --lr-drop-ramp=5",
+            "terms rise until update 5, but --max-update 3 ends this training after update 3",
+            3,
+        ),
         (f"--max-update=3 --lr-drop-start=60 {' '.join(NO_TERMS)}", "", 3),
     ],
 )
@@ -100,9 +106,9 @@ def test_terms_that_have_acted_are_not_switched_off_in_silence(
 
     said("--max-update=4", "--lr-drop-start=0.5")
     moved = said("--max-update=7", "--lr-drop-start=0.8")
-    assert "have acted in this training since update 2, and this start, 6, switches them" in moved
-    assert "off again from here, update 4, until then" in moved
-    assert "--lr-drop-start 2 lets them go on" in moved
+    assert "have acted in this training since update 2 and had 100 % of their weights" in moved
+    assert "from here, update 4, they have 0 %" in moved
+    assert "--lr-drop-start 2 --lr-drop-ramp 0 lets them go on" in moved
     # Then they have not acted: from here on the start may be where it will.
     assert said("--max-update=8", "--lr-drop-start=8").count("have acted") == 1
     assert "have acted" not in said("--max-update=9", "--lr-drop-start=8")
@@ -110,6 +116,19 @@ def test_terms_that_have_acted_are_not_switched_off_in_silence(
     assert "--max-epoch 2 ends this training after update 12" in said(
         "--max-update=90", "--lr-drop-start=80", "--max-epoch=2"
     )
+
+
+def test_terms_that_have_risen_are_not_weakened_in_silence(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A higher --max-update makes a ramp that is a part of it longer, too."""
+    rising = ("--lr-drop-start=0", "--lr-drop-ramp=0.5")
+    begun = run(data, tmp_path, *OURS, *rising, "--max-update=4")
+    assert (begun["extra_state"][START], begun["extra_state"][RAMP]) == (0, 2)
+    assert "LR-Drop's terms" not in caplog.text
+    run(data, tmp_path, *OURS, *rising, "--max-update=20")
+    assert "since update 0 and had 100 % of their weights; from here, update 4," in caplog.text
+    assert "50 %" in caplog.text and "--lr-drop-start 0 --lr-drop-ramp 2 lets" in caplog.text
 
 
 def test_a_checkpoint_of_plain_training_says_nothing_of_terms(data: Path, tmp_path: Path) -> None:

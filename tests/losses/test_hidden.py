@@ -57,3 +57,29 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     loss = hidden_state_distance(states)
     assert loss.dtype == torch.float32
     assert loss.item() == states.detach()[0, 0, 0].float().item() ** 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_gradients_are_those_of_the_formula_and_the_states_alone_are_kept(
+    dtype: torch.dtype,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(5, 6, 7, generator=generator, dtype=torch.float64).to(dtype)
+    weights = torch.rand(3, 5, generator=generator)
+    weights[1, 2] = 0.0  # padding
+
+    exact = states.double().requires_grad_()
+    first, second = exact[:, :3], exact[:, 3:]
+    expected = ((first - second) ** 2).mean(dim=-1).t()
+    (expected * weights).sum().backward()
+
+    states.requires_grad_()
+    kept: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x):
+        distance = hidden_state_distance(states)
+    assert [x.data_ptr() for x in kept] == [states.data_ptr()]
+    (distance * weights).sum().backward()
+    assert states.grad is not None and exact.grad is not None and states.grad.dtype == dtype
+    tolerance = {"rtol": max(1e-6, torch.finfo(dtype).eps), "atol": 1e-6, "check_dtype": False}
+    torch.testing.assert_close(distance, expected, rtol=1e-6, atol=1e-6, check_dtype=False)
+    torch.testing.assert_close(states.grad, exact.grad, **tolerance)

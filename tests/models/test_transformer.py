@@ -288,6 +288,20 @@ def test_offloaded_activations_are_refused() -> None:
         make_model(offload_activations=True)
 
 
+def test_quantization_noise_changes_the_weights_that_it_changes_without_terms() -> None:
+    """fairseq's self-attention takes the weights past the modules, whose hooks add the noise."""
+
+    def noised(criterion: Any) -> set[str]:
+        model = make_model(quant_noise_pq=0.5, quant_noise_pq_block_size=2)
+        before = {name: value.clone() for name, value in model.named_parameters()}
+        run(criterion, model, make_sample())
+        return {n for n, value in model.named_parameters() if not torch.equal(value, before[n])}
+
+    plain = noised(make_criterion("label_smoothed_cross_entropy"))
+    assert "decoder.layers.0.encoder_attn.q_proj.weight" in plain
+    assert noised(make_criterion()) == plain
+
+
 def test_an_attention_that_cannot_be_exposed_is_refused() -> None:
     from fairseq.modules import MultiheadAttention
 
