@@ -17,7 +17,6 @@ from lrdrop_fairseq.dropout_gap.distances import (
 )
 from lrdrop_fairseq.dropout_gap.measure import Gap, Place, measure, places_of
 from lrdrop_fairseq.dropout_gap.plot import plot
-from lrdrop_fairseq.models.exposed import expose
 from tests import toy_run as toy
 from tests.toy import make_model, make_sample, make_task
 from tests.toy_sentences import HEAD, make_sentence_model, make_sentence_task, make_sentences
@@ -43,7 +42,7 @@ def test_distances_by_hand() -> None:
 
 
 def gaps_of(model: Any, samples: list[Any], **options: Any) -> dict[Place, Gap]:
-    return {gap.place: gap for gap in measure(expose(model), samples, PAD, **options)}
+    return {gap.place: gap for gap in measure(model, samples, PAD, **options)}
 
 
 @pytest.mark.parametrize("arch", ["lr_drop_transformer", "transformer", "lr_drop_bart"])
@@ -104,7 +103,7 @@ def test_a_model_with_activation_checkpointing(arch: str) -> None:
     offload = arch == "transformer"
     model = make_model(arch, dropout=0.2, checkpoint_activations=True, offload_activations=offload)
     expected = gaps_of(make_model(arch, dropout=0.2), [make_sample()])
-    assert gaps_of(command.unwrap_checkpoint(model), [make_sample()]) == expected
+    assert gaps_of(model, [make_sample()]) == expected
 
 
 def test_no_layers_and_no_samples_are_refused() -> None:

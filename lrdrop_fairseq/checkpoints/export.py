@@ -59,12 +59,12 @@ def export(checkpoint: dict[str, Any], drop_optimizer: bool = False) -> dict[str
         raise ExportError(str(error)) from error
     result = {key: value for key, value in checkpoint.items() if key not in ("args", "cfg")}
     extra = result["extra_state"] = dict(checkpoint["extra_state"])
-    extra.pop(START, None)
-    extra.pop(RAMP, None)
+    left_out = [START, RAMP]
     if drop_optimizer:
         result.pop("last_optimizer_state", None)
-        for name in ("ema", "ema_fp32_params"):
-            extra.pop(name, None)
+        left_out += ["ema", "ema_fp32_params"]
+    for name in left_out:
+        extra.pop(name, None)
     if "metrics" in extra:
         extra["metrics"] = _without_terms(extra["metrics"])
     # fairseq resumes with the optimizer only if the criterion is of the class named here.

@@ -19,12 +19,10 @@ from typing import Any
 
 import torch
 from fairseq import checkpoint_utils, utils
-from fairseq.modules.checkpoint_activations import unwrap_checkpoint
 from tabulate import tabulate
 
 from lrdrop_fairseq.checkpoints.model import ModelError, import_user_dir
 from lrdrop_fairseq.dropout_gap.measure import Gap, measure, places_of
-from lrdrop_fairseq.models.exposed import expose
 
 UNITS = """\
 hidden     squared distance of a layer's outputs relative to their mean squared length
@@ -63,10 +61,7 @@ def gap_of(checkpoint: Path, data: Path, subset: str, max_tokens: int) -> list[G
     head = None if labels is None else task.cfg.classification_head_name
     samples = _batches(task, model, subset, max_tokens, device)
     try:
-        # Nothing is recomputed where there are no gradients.
-        return measure(
-            expose(unwrap_checkpoint(model)), samples, task.source_dictionary.pad(), head
-        )
+        return measure(model, samples, task.source_dictionary.pad(), head)
     except ValueError as error:
         raise GapError(f"{checkpoint}: {error}") from error
 

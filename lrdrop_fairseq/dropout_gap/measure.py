@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from fairseq.modules import FairseqDropout, LayerDropModuleList
+from fairseq.modules.checkpoint_activations import unwrap_checkpoint
 from torch import Tensor, nn
 
 from lrdrop_fairseq.dropout_gap.distances import (
@@ -19,7 +20,7 @@ from lrdrop_fairseq.dropout_gap.distances import (
     probabilities,
 )
 from lrdrop_fairseq.layer_states import Attention
-from lrdrop_fairseq.models.exposed import record_layer_states
+from lrdrop_fairseq.models.exposed import expose, record_layer_states
 from lrdrop_fairseq.output_layer import adaptive_log_probabilities, adaptive_softmax
 from lrdrop_fairseq.siamese import decoder_input
 
@@ -78,14 +79,16 @@ def measure(
     weights get no quantization noise.
 
     Args:
-        model: made exposable by :func:`lrdrop_fairseq.models.exposed.expose`.
+        model: any with fairseq's Transformer layers; it stays exposable, without checkpointing.
         samples: batches on the model's device.
         head: name of the classification head of a sentence model; None for sequences.
 
     Raises:
-        ValueError: no layer of the model can be seen, or there is no sample.
+        ValueError: no layer of the model can be seen, its attention cannot be exposed, or there is
+            no sample.
     """
     sums: dict[Place, Tensor] = {}
+    expose(unwrap_checkpoint(model))  # nothing is recomputed where there are no gradients
     model.train()
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Embedding, nn.Conv2d)):
