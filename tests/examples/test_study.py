@@ -353,10 +353,28 @@ def test_rows_that_lack_a_test_set_or_a_seed_are_compared_on_what_there_is() -> 
         row("LR-Drop", "lrdrop", 1, (10, 101), data="e"),
     ]
     one, _, other, _, both = lines_of("LR-Drop", rows)
+    assert (both["score"], both["trainings"]) == ("sacreBLEU", "2")
     assert (one["− plain"], other["− plain"], both["− plain"]) == (
         "+4.00", "+2.00", "+3.00 (p 0.205, n 2)"
     )  # fmt: skip
     assert "test1 sacreBLEU" not in one and other["test1 sacreBLEU"] == "101.00"
+
+
+def test_gains_of_a_study_of_length_penalties_are_told_with_penalty_1_too() -> None:
+    """Mean of both sets: 10 and 13 with the chosen ones, 10 and 11 with 1; chrF 30 and 32."""
+
+    def scored(method: str, family: str, chosen: float, one: float, chrf: float) -> Any:
+        more = {f"{test} sacreBLEU, penalty 1": str(one) for test in ("test", "test1")}
+        more |= {"length penalty": "2", "test chrF": str(chrf)}
+        return row(method, family, 1, (chosen - 1, chosen + 1), **more)
+
+    rows = [scored("plain", "plain", 10, 10, 30), scored("LR-Drop", "lrdrop", 13, 11, 32)]
+    first, *_, chosen, chrf, one = lines_of("LR-Drop", rows)
+    assert "test sacreBLEU, penalty 1" not in first and first["test sacreBLEU"] == "12.00"
+    assert [(line["score"], line["− plain"]) for line in (chosen, chrf, one)] == [
+        ("sacreBLEU", "+3.00"), ("chrF", "+2.00"), ("sacreBLEU, penalty 1", "+1.00")
+    ]  # fmt: skip
+    assert "where a score says so, 1" in study_report.report(rows, [], [], ORDER).replace("\n", " ")
 
 
 def points(method: str, seed: int, *losses: float) -> list[dict[str, str]]:
@@ -390,7 +408,7 @@ class TranslatesAtOnce:
     """Scores, by their length penalties, as the scripts leave them."""
 
     def __init__(self, scores: dict[str, float]) -> None:
-        self.scores, self.evaluated = scores, list[tuple[str, str]]()
+        self.scores, self.evaluated = scores, list[tuple[str, str, str]]()
 
     def run(self, job: jobs.Job, command: list[str | Path]) -> None:
         words = list(map(str, command))
@@ -403,7 +421,7 @@ class TranslatesAtOnce:
         else:
             subset = words[words.index("--subset") + 1]
             self.write(output, subset, words[words.index("--lenpen") + 1])
-            self.evaluated.append((subset, words[words.index("--lenpen") + 1]))
+            self.evaluated.append((subset, words[words.index("--lenpen") + 1], output.name))
 
     def write(self, folder: Path, subset: str, penalty: str) -> None:
         score = {"value": self.scores[penalty], "title": "T", "signature": "S", "details": ""}
@@ -427,8 +445,11 @@ def test_each_training_takes_the_length_penalty_of_its_best_validation_score(
     for first, best in ((20.0, "2"), (26.0, "1")):
         commands: Any = TranslatesAtOnce({"1": first, "2": 25.0, "1.5": 25.0})
         job.score(commands)
-        assert commands.evaluated == [("test", best)]
+        with_1 = [("test", "1", "penalty_1")] if best != "1" else []
+        assert commands.evaluated == [("test", best, "eval"), *with_1]
         assert job.length_penalty == best
+        assert job.scores("test")["scores"][0]["value"] == max(first, 25)
+        assert job.scores_with_penalty_1("test")["scores"][0]["value"] == first
         assert job.scores("valid")["scores"][0]["value"] == max(first, 25)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from examples.study import cell_jobs
 from examples.study.presets.studies import Cell
 from examples.study.presets.trainings import Training
 from examples.study.processes import Commands, Failed
+from scripts.runs.json_objects import read_object
 
 
 @dataclass
@@ -26,18 +26,18 @@ class Evaluation(cell_jobs.Evaluation):
 
     def scores(self, subset: str) -> dict[str, Any]:
         """What evaluate.sh found on a subset."""
-        text = (self.folder / f"scores.{subset}.json").read_text(encoding="utf-8")
-        found: dict[str, Any] = json.loads(text)
-        return found
+        return read_object(self.folder / f"scores.{subset}.json")
 
     def score(self, commands: Commands) -> None:
-        self.evaluate(commands, self.cell.data.subsets)
+        self.evaluate(commands, self.cell.data.subsets, self.folder)
 
-    def evaluate(self, commands: Commands, subsets: Sequence[str], *flags: str) -> None:
+    def evaluate(
+        self, commands: Commands, subsets: Sequence[str], output: Path, *flags: str
+    ) -> None:
         """evaluate.sh on these subsets; flags are those behind its ``--``."""
         script = self.training.scripts / "evaluate.sh"
         for subset in subsets:
-            options = ("--subset", subset, "--output", self.folder)
+            options = ("--subset", subset, "--output", output)
             self.run_script(commands, script, options, flags)
 
     def run_script(

@@ -21,8 +21,8 @@ def report(
         tests = [test for test in comparisons if _both_complete(test, rows)]
         parts += [f"## {data}", methods_table(rows, tests, order)]
         parts += ["### At equal wall-clock", equal_time_table(rows, curves, order)]
-    if len({row["data"] for row in complete}) > 1:
-        parts += ["## All data sets together", together_table(complete, order)]
+    if complete:
+        parts += ["## All trainings together", together_table(complete, order)]
     early = [row for row in results if row["stopped"]]
     if early:
         parts += ["## Stopped early, in no table", "\n".join(map(_early, early))]
@@ -58,13 +58,16 @@ def _notes(results: Sequence[Row]) -> str:
     )
     rules = ", ".join(dict.fromkeys(row["checkpoint"] for row in results))
     if any(row.get("length penalty") for row in results):
-        rules += "; length penalty, by seed: the one of the study's with the best valid BLEU"
+        rules += (
+            "; length penalty, by seed: the one of the study's with the best valid BLEU; where a "
+            "score says so, 1"
+        )
     notes = textwrap.fill(
         "Mean ± standard deviation over seeds. Valid nll: the lowest, in bits per token, whichever "
         "checkpoint is scored. Differences: of the mean "
         f"{metric(results[0])} over the test sets, to the study's first plain method and its first "
         "R-Drop with the same model and updates; p of a paired t-test over seeds (in the table of "
-        "all data sets over data sets and seeds, which are no independent samples of what one may "
+        "all trainings over data sets and seeds, which are no independent samples of what one may "
         "train on). Bootstrap p: of BLEU, by seed, test set by test set. Seconds: of the "
         "whole training; s/update: of the updates with terms, validation included. Checkpoint: "
         f"{rules}. At equal wall-clock: the lowest validation loss that plain training or R-Drop "

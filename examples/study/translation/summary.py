@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from examples.study.merged_tables import Row
 from examples.study.summary import by_method, mean_difference, pairs, spread, table
+from examples.study.translation.rows import PENALTY_1
 
 LABELS = {"plain": "plain", "rdrop": "R-Drop"}
+SCORES = ("tokenized BLEU", "sacreBLEU", "chrF")
 
 
 def metric(row: Row) -> str:
@@ -16,25 +18,25 @@ def metric(row: Row) -> str:
     return "tokenized BLEU" if row.get("test tokenized BLEU") else "sacreBLEU"
 
 
-def test_columns(rows: Sequence[Row]) -> list[str]:
-    """Columns of the test sets' scores that all rows have, the validation set left out."""
-    name = metric(rows[0])
+def test_columns(rows: Sequence[Row], score: str = "") -> list[str]:
+    """Columns of the test sets that all rows have; of the metric, or of another score."""
+    name = score or metric(rows[0])
     columns = [c for c in rows[0] if c.startswith("test") and c.endswith(f" {name}")]
     return [column for column in columns if all(row.get(column) for row in rows)]
 
 
-def gains(rows: Sequence[Row], baseline: Sequence[Row]) -> list[float]:
+def gains(rows: Sequence[Row], baseline: Sequence[Row], score: str = "") -> list[float]:
     """Differences of the mean test score, on the data and seeds that both have."""
     return [
         statistics.fmean(float(row[column]) - float(other[column]) for column in columns)
         for row, other in pairs(rows, baseline)
-        if (columns := test_columns([row, other]))
+        if (columns := test_columns([row, other], score))
     ]
 
 
-def difference(rows: Sequence[Row], baseline: Sequence[Row]) -> str:
+def difference(rows: Sequence[Row], baseline: Sequence[Row], score: str = "") -> str:
     """Mean gain over a baseline, and the p of a paired t-test."""
-    return "" if rows is baseline else mean_difference(gains(rows, baseline))
+    return "" if rows is baseline else mean_difference(gains(rows, baseline, score))
 
 
 def baseline_of(methods: dict[str, list[Row]], family: str, cells: Sequence[Row]) -> list[Row]:
@@ -80,12 +82,16 @@ def _bootstrap(comparisons: Sequence[Row], method: str, baseline: Sequence[Row])
 
 
 def together_table(results: Sequence[Row], order: Sequence[str]) -> str:
-    """Differences over all data sets and seeds."""
+    """Differences over all data sets and seeds, in every score."""
     methods = by_method(results, order)
     lines = []
-    for method, cells in methods.items():
-        line = {"method": method, "trainings": str(len(cells))}
-        for family, label in LABELS.items():
-            line[f"− {label}"] = difference(cells, baseline_of(methods, family, cells))
-        lines.append(line)
+    for score in (name + suffix for suffix in ("", PENALTY_1) for name in SCORES):
+        if not any(test_columns([row], score) for row in results):
+            continue
+        for method, cells in methods.items():
+            line = {"method": method, "score": score, "trainings": str(len(cells))}
+            for family, label in LABELS.items():
+                baseline = baseline_of(methods, family, cells)
+                line[f"− {label}"] = difference(cells, baseline, score)
+            lines.append(line)
     return table(lines)
