@@ -25,9 +25,13 @@ def python(*arguments: object, **options: Any) -> subprocess.CompletedProcess[st
 @pytest.mark.skipif("LRDROP_COLD_TESTS" in os.environ, reason="commands start anew")
 def test_a_fork_has_fairseq_and_other_settings_get_a_new_interpreter() -> None:
     assert python("-c", LOADED).stdout == "True\n"
+    waits = {**os.environ, "OMP_WAIT_POLICY": "passive"}  # as the scripts set it
+    assert python("-c", LOADED, env=waits).stdout == "True\n"
     for other in ({"PYTHONHASHSEED": "1"}, {"OMP_NUM_THREADS": "7"}, {"PYTHONWARNINGS": "error"}):
         assert python("-c", LOADED, env={**os.environ, **other}).stdout == "False\n"
     assert python("-s", "-c", LOADED).stdout == "False\n"
+    starts = f"import signal, subprocess; subprocess.Popen, signal.signal; {LOADED}"
+    assert python("-c", starts).stdout == "False\n"
     becomes = f"import os, sys; os.execv(sys.executable, [sys.executable, '-c', {LOADED!r}])"
     assert python("-c", becomes).stdout == "True\n"
 

@@ -14,11 +14,12 @@ def is_a_command(arguments):
     return bool(arguments) and (arguments[0] in ("-m", "-c") or arguments[0][:1] not in ("-", ""))
 
 
-def becomes_another(arguments):
-    """Whether the command turns into another program, and so is to be this process.
+def is_to_be_this_process(arguments):
+    """Whether the command becomes another program, or shares its signals with one that it starts.
 
-    One that says "[-- COMMAND]" does so with a command only. A missing file is for the interpreter
-    to name.
+    A signal to the group of processes reaches what this process starts, and nothing of a fork's.
+    One that says "[-- COMMAND]" turns into a command that it is given. A missing file is for the
+    interpreter to name.
     """
     kind, text = arguments[:2] if len(arguments) > 1 else (arguments[0], "")
     if kind not in ("-m", "-c"):
@@ -31,6 +32,8 @@ def becomes_another(arguments):
                 text = code.read()
         except OSError:
             return True
+    if "subprocess.Popen" in text and "signal.signal" in text:
+        return True
     return "os.exec" in text and ("--" in arguments or "[-- COMMAND]" not in text)
 
 
@@ -101,7 +104,8 @@ def main():
     server, arguments = os.environ.get("LRDROP_TEST_SERVER"), sys.orig_argv[1:]
     if arguments[:1] == ["-B"] and os.environ.get("PYTHONDONTWRITEBYTECODE"):
         del arguments[0]  # says what the variable does; multiprocessing gives it to its processes
-    if server and is_a_command(arguments) and not becomes_another(arguments) and not keeps_locks():
+    ours = not is_a_command(arguments) or is_to_be_this_process(arguments) or keeps_locks()
+    if server and not ours:
         hand_over(server, arguments)
 
 

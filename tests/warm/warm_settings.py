@@ -10,7 +10,7 @@ def settings(environment):
         name: value
         for name, value in environment.items()
         if name.startswith(READ_AT_START)
-        # These a fork can follow.
-        and name not in ("PYTHONPATH", "PYTHONUNBUFFERED")
+        # These a fork can follow; and with one thread, as in the server, none waits.
+        and name not in ("PYTHONPATH", "PYTHONUNBUFFERED", "OMP_WAIT_POLICY")
         and (name, value) != ("PYTHONWARNINGS", "ignore")
     }
