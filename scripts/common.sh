@@ -25,6 +25,7 @@
 #   remove_leftovers PREFIX removes such folders of processes of this machine that are no more
 #   stop_with_child         from here on a signal sent to the script reaches the process in `child` as well; it runs in the
 #                           background, where the script waits for it
+#   stoppable CMD...        runs a command so, to its end
 # for the scripts that end in a command of fairseq, and take flags for it behind --, in `extra`
 #   other_precision         whether `extra` asks for the CPU, or for a precision that does not go with --fp16
 #   take_argument NAME WHAT COMMAND ARG
@@ -150,7 +151,8 @@ remove_leftovers() {
     local leftover machine
     machine="$(uname -n)"
     for leftover in "$1.$machine".*; do
-        if [[ -d "$leftover" ]] && ! kill -0 "${leftover##*.}" 2>/dev/null; then
+        # Not kill -0, which fails for the process of another user, too.
+        if [[ -d "$leftover" && ! -e "/proc/${leftover##*.}" ]]; then
             note "removing what an earlier run left: $leftover"
             rm -rf -- "$leftover"
         fi
@@ -167,6 +169,13 @@ end_child() {
     trap - TERM INT
     if [[ -n "$child" ]]; then kill -TERM "$child" 2>/dev/null || true; wait "$child" || true; fi
     exit "$1"
+}
+
+stoppable() {
+    "$@" &
+    child=$!
+    wait "$child" || return
+    child=""
 }
 
 # With --fp16, --cpu leaves a model as it began on a machine that has a GPU, without a word; fairseq refuses the others.

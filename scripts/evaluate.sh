@@ -54,11 +54,12 @@ while (($# > 0)); do
     esac
 done
 check_model
+need_packages fairseq sacrebleu
+need_command fairseq-generate
 refuse_generation_flags --beam 'one raw translation per sentence'
 
 languages="$("${MODULE[@]}" scripts.scores.evaluate_scores check "$data" "$subset" "${score_flags[@]}")" || exit 1
 read -r source_lang target_lang <<<"$languages"
-need_command fairseq-generate
 
 find_checkpoint
 

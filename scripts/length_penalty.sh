@@ -53,10 +53,8 @@ output="${output:-${checkpoint%.pt}.length_penalty}"
 stop_with_child
 for penalty in "${tried[@]}"; do
     note "length penalty $penalty"
-    "$ROOT/scripts/evaluate.sh" "$data" --checkpoint "$checkpoint" --subset valid --beam "$beam" \
-        --output "$output/$penalty" -- "${extra[@]}" --lenpen "$penalty" >/dev/null &
-    child=$!
-    wait "$child" || die "length penalty $penalty failed; what it said is above"
-    child=""
+    stoppable "$ROOT/scripts/evaluate.sh" "$data" --checkpoint "$checkpoint" --subset valid --beam "$beam" \
+        --output "$output/$penalty" -- "${extra[@]}" --lenpen "$penalty" >/dev/null ||
+        die "length penalty $penalty failed; what it said is above"
 done
 "${MODULE[@]}" scripts.scores.length_penalty "$output" "${tried[@]}"

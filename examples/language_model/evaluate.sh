@@ -69,5 +69,6 @@ mkdir -p -- "$output"
 note "perplexity of $subset under $checkpoint"
 arguments=(--checkpoint "$checkpoint" --output "$output" --context-window "${window:-0}")
 if [[ -n "$tokens" ]]; then arguments+=(--tokens-per-sample "$tokens"); fi
-"${evaluation[@]}" score "$data" "$subset" "${arguments[@]}" -- "${extra[@]}"
+stop_with_child
+stoppable "${evaluation[@]}" score "$data" "$subset" "${arguments[@]}" -- "${extra[@]}"
 note "the scores are in $output"

@@ -113,7 +113,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         done = prepare(args)
-    except TextError as error:
+    except (TextError, OSError) as error:
         print(f"prepare.sh: error: {error}", file=sys.stderr)
         return 1
     text = json.dumps(done, indent=2, ensure_ascii=False)

@@ -71,8 +71,8 @@ if [[ -n "$from_dir" ]]; then download+=(--from-dir "$from_dir"); fi
 # Everything is made in one folder beside the results, and renamed when it is complete. The process number
 # in its name keeps two runs apart, and shows which folders were left by runs that were killed.
 mkdir -p -- "$output"
-output="$(cd -- "$output" && pwd -P)"
-open_partial "$output/.prepare-partial"
+folder="$(cd -- "$output" && pwd -P)"
+open_partial "$folder/.prepare-partial"
 
 # archives TASK: their names in scripts/archives/archives.json
 archives() {
@@ -121,13 +121,15 @@ get_files() {
 }
 
 for task in "${tasks[@]}"; do
-    if [[ -e "$output/$task" ]]; then
-        [[ -f "$output/$task/prepare.json" ]] ||
-            die "$output/$task was not made by this script (it has no prepare.json); choose another --output"
+    output="$folder/$task"
+    find_output
+    if [[ -e "$output" ]]; then
+        [[ -f "$output/prepare.json" ]] ||
+            die "$output was not made by this script (it has no prepare.json); choose another --output"
         if [[ "$force" == false ]]; then
-            "${MODULE[@]}" examples.language_understanding.prepared_with "$output/$task" \
+            "${MODULE[@]}" examples.language_understanding.prepared_with "$output" \
                 ${encoder:+--encoder "$encoder"} ${bpe:+--bpe "$bpe"}
-            note "$output/$task is complete; --force makes it again"
+            note "$output is complete; --force makes it again"
             continue
         fi
     fi
@@ -137,8 +139,7 @@ for task in "${tasks[@]}"; do
     mkdir -- "$partial/$task"
     "${MODULE[@]}" examples.language_understanding.prepare_glue "$task" --raw "$raw" "${vocabulary[@]}" --output "$partial/$task" \
         --workers "$workers" "${any_size[@]}"
-    if [[ -e "$output/$task" ]]; then move_folder "$output/$task" "$partial/$task.replaced"; fi
-    move_folder "$partial/$task" "$output/$task"
+    replace_output "$partial/$task" "$replaced"
     rm -rf -- "$partial/download"
-    note "wrote $output/$task"
+    note "wrote $output"
 done

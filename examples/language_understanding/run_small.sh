@@ -48,6 +48,7 @@ flags=(
     --max-update "$updates" --total-num-update "$updates" --warmup-updates "$((updates / 10))"
 )
 
+stop_with_child  # a signal sent to this script ends the fine-tuning
 mkdir -p -- "$output"
 if [[ ! -d "$output/raw" ]]; then
     rm -rf -- "$output/raw.part"
@@ -64,7 +65,7 @@ for task in "${task_list[@]}"; do
         folders+=("$folder")
         mkdir -p -- "$folder"
         note "$task, $method: fine-tuning seeds $seeds (log: $folder/finetune.log)"
-        "$HERE/finetune.sh" "$task" "$output/data" --model "$output/model.pt" --arch lr_drop_roberta \
+        stoppable "$HERE/finetune.sh" "$task" "$output/data" --model "$output/model.pt" --arch lr_drop_roberta \
             --method "$method" --save-dir "$folder" --seeds "$seeds" -- "${flags[@]}" >"$folder/finetune.log" 2>&1 ||
             { tail -n 20 -- "$folder/finetune.log" >&2; die "fine-tuning failed; all it said is in $folder/finetune.log"; }
     done

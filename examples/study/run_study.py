@@ -59,12 +59,12 @@ def main() -> int:
         f"{args.workers} side by side on {machine}")  # fmt: skip
     try:
         scheduler.run()
+        evaluations = [job for job in kind.plan(place, study.cells) if isinstance(job, Evaluation)]
+        tables.compare(evaluations, scheduler.seconds_left)
     except (KeyboardInterrupt, SystemExit) as end:
         scheduler.end()
         say("ended; the same command goes on from here")
         return 130 if isinstance(end, KeyboardInterrupt) else int(end.code or 1)
-    evaluations = [job for job in kind.plan(place, study.cells) if isinstance(job, Evaluation)]
-    tables.compare(evaluations, scheduler.seconds_left)
     print(tables.write(), end="")
     print(f"In {args.output}: {', '.join(tables.files())}")
     return scheduler.report()

@@ -30,6 +30,16 @@ def pairs(rows: Sequence[Row], baseline: Sequence[Row]) -> list[tuple[Row, Row]]
     return [(row, other) for row in rows if (other := theirs.get((row["data"], row["seed"])))]
 
 
+def baseline_of(
+    methods: dict[str, list[Row]], family: str, cells: Sequence[Row], *same: str
+) -> list[Row]:
+    """The first method of a family that agrees with the cells in these columns; [] without one."""
+    for others in methods.values():
+        if others[0]["family"] == family and all(others[0][n] == cells[0][n] for n in same):
+            return others
+    return []
+
+
 def baselines(methods: dict[str, list[Row]]) -> dict[str, list[Row]]:
     """What the others are compared with: each plain method, and the first R-Drop."""
     plain, rdrop = (

@@ -2,9 +2,9 @@
 
 Koehn, "Statistical significance tests for machine translation evaluation" (EMNLP 2004): test sets
 of the same size are drawn from the test set, with replacement, and both systems are scored on each.
-The 95 % interval is that of the differences on them. The p-value is two-sided and sacreBLEU's: how
-often a drawn difference, less the mean of all drawn ones, is as large as the one observed
-(Riezler and Maxwell, 2005).
+The 95 % interval is that of the differences on them. The p-value is two-sided: how often a drawn
+difference, less the mean of all drawn ones, is as large in absolute value as the one observed
+(Riezler and Maxwell, 2005). sacreBLEU, which takes absolute values first, counts one tail of them.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def compare(baseline: Array, system: Array, resamples: int, seed: int) -> Differ
 def table(names: list[str], scores: list[Array], resamples: int, seed: int) -> str:
     """F1 of each system, and its difference from the first one, times 100."""
     width = max(map(len, names)) + 2
+    differences = [compare(scores[0], system, resamples, seed) for system in scores[1:]]
     lines = []
     for metric, title in enumerate(rouge.METRICS.values()):
         lines.append(f"{title:{width}}{'F1':>7}{'difference':>12}{'95 % interval':>18}{'p':>8}")
-        for name, system in zip(names, scores):
+        for name, system, difference in zip(names, scores, [None, *differences]):
             line = f"{name:{width}}{100 * system[:, metric].mean():7.2f}"
-            if system is not scores[0]:
-                difference = compare(scores[0], system, resamples, seed)
+            if difference:
                 mean, low, high = (
                     100 * values[metric]
                     for values in (difference.mean, difference.low, difference.high)

@@ -21,6 +21,7 @@ from examples.summarization import documents
 from examples.summarization.documents import Document
 from scripts.corpora.gpt2_bpe import gpt2
 from scripts.corpora.parallel_lines import map_lines
+from scripts.corpora.prepare_copies import open_texts
 from scripts.corpora.prepare_text import TextError
 from scripts.runs.complete_folders import aside
 
@@ -39,13 +40,6 @@ Encode = Callable[[Iterable[Document]], Iterator[Encoded]]
 def note(message: str) -> None:
     """A line of progress on standard error."""
     print(f"prepare_cnn_dm.sh: {message}", file=sys.stderr, flush=True)
-
-
-def open_pair(folder: Path, name: str, stack: ExitStack) -> list[TextIO]:
-    """The two files of a split, open for writing until ``stack`` closes."""
-    folder.mkdir(exist_ok=True)
-    paths = (folder / f"{name}.{side}" for side in SIDES)
-    return [stack.enter_context(p.open("w", encoding="utf-8", newline="\n")) for p in paths]
 
 
 def write_line(outputs: list[TextIO], pair: tuple[str, str]) -> None:
@@ -75,7 +69,7 @@ def write_training(output: Path, paths: list[Path], encode: Encode) -> dict[str,
     """The training pairs that can be trained on; returns how many, and how many cannot."""
     counts = {"pairs_read": 0, "pairs_kept": 0, "dropped_empty": 0, "dropped_long": 0}
     with ExitStack() as stack:
-        tokens = open_pair(output / "text", "train", stack)
+        tokens = open_texts(output / "text", "train", SIDES, stack)
         for _, source, target in encode(counted("train", paths)):
             counts["pairs_read"] += 1
             if not (source and target):
@@ -101,8 +95,8 @@ def write_evaluation(
     pairs = shortened = 0
     sentences_known = False
     with ExitStack() as stack:
-        tokens = open_pair(output / "text", name, stack)
-        raw = open_pair(output / "raw", name, stack)
+        tokens = open_texts(output / "text", name, SIDES, stack)
+        raw = open_texts(output / "raw", name, SIDES, stack)
         for document, source, target in encode(counted(name, paths)):
             pairs += 1
             shortened += len(target) > MAX_TOKENS
@@ -119,6 +113,8 @@ def prepare(corpus: Path, bpe: Path, output: Path, workers: int) -> dict[str, ob
     # All are looked for first: a missing test set should not be found out after an hour.
     found = {name: documents.find(corpus, names) for name, names in SPLITS.items()}
     encode = partial(encoded, bpe, workers)
+    for folder in ("text", "raw"):
+        (output / folder).mkdir(exist_ok=True)
     evaluation = {
         name: write_evaluation(output, name, found[name], encode) for name in ("valid", "test")
     }

@@ -55,11 +55,12 @@ generation=(--min-len 5 --max-len-b 60)
 step() { printf '\n[%s/5] %s\n' "$1" "$2"; }
 done_before() { printf '      complete from an earlier run\n'; }
 
+stop_with_child
 # run LOG COMMAND...: what the command says goes to LOG; its end is shown if it fails.
 run() {
     local log="$1"
     shift
-    if ! "$@" >"$log" 2>&1; then
+    if ! stoppable "$@" >"$log" 2>&1; then
         tail -n 15 -- "$log" >&2
         die "$(basename -- "$1") failed; all it said is in $log"
     fi

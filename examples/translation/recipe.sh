@@ -88,12 +88,14 @@ recipe() {
     if [[ "$subwords" == sentencepiece ]]; then name+=.sentencepiece compound_split=no; fi
     data="${data:-data/$name}" save_dir="${save_dir:-checkpoints/$name/$method-seed$seed}"
 
+    stop_with_child  # a signal sent to the recipe reaches what it runs
+
     # Data: prepare.json is there when all of it is.
     if [[ -f "$data/prepare.json" ]]; then
         check_data "$data" "$direction" "$subwords"
         note "data: $data exists"
     else
-        "$ROOT/scripts/prepare_$dataset.sh" "$direction" --output "$data" "${prepare_flags[@]}"
+        stoppable "$ROOT/scripts/prepare_$dataset.sh" "$direction" --output "$data" "${prepare_flags[@]}"
     fi
 
     # Training, and which checkpoint counts.
@@ -105,10 +107,10 @@ recipe() {
             ;;
         average-*) evaluate_flags+=(--save-dir "$save_dir" --average "${checkpoint#average-}") ;;
     esac
-    "$ROOT/scripts/train.sh" "$data" --method "$method" --preset "$preset" --seed "$seed" --save-dir "$save_dir" \
+    stoppable "$ROOT/scripts/train.sh" "$data" --method "$method" --preset "$preset" --seed "$seed" --save-dir "$save_dir" \
         -- "${validation_flags[@]}" "${train_flags[@]}" "${extra[@]}"
 
     # Scores.
     if [[ "$compound_split" == yes ]]; then evaluate_flags+=(--compound-split); fi
-    "$ROOT/scripts/evaluate.sh" "$data" "${evaluate_flags[@]}" -- --lenpen "$lenpen"
+    stoppable "$ROOT/scripts/evaluate.sh" "$data" "${evaluate_flags[@]}" -- --lenpen "$lenpen"
 }

@@ -11,7 +11,7 @@ from scripts.runs.complete_files import complete
 MAX_WORD_CHARACTERS = 1000  # clean-corpus-n.perl drops pairs with a longer word
 
 
-def kept(source: str, target: str, ratio: float, least: int, most: int) -> bool:
+def kept(source: str, target: str, ratio: float, most: int) -> bool:
     """Whether clean-corpus-n.perl keeps a pair, of which both sides are tokens with one space.
 
     Its rules about factors, "|", are left out: the tokenizer has escaped that character.
@@ -21,7 +21,6 @@ def kept(source: str, target: str, ratio: float, least: int, most: int) -> bool:
     return (
         bool(source)
         and bool(target)
-        and short >= least
         and long <= most
         and long / short <= ratio
         and all(len(word) <= MAX_WORD_CHARACTERS for side in sides for word in side)
@@ -33,15 +32,14 @@ def clean(
     out: str,
     langs: tuple[str, str],
     ratio: float,
-    least: int,
     most: int,
     retained: Path | None = None,
 ) -> dict[str, int]:
-    """clean-corpus-n.perl -ratio RATIO PREFIX LANGS OUT LEAST MOST; returns pairs read and kept.
+    """clean-corpus-n.perl -ratio RATIO PREFIX LANGS OUT 1 MOST; returns pairs read and kept.
 
-    Pairs with an empty side, with fewer tokens than `least` or more than `most` on a side, or with
-    more than `ratio` times as many on one as on the other are dropped. `retained` gets the numbers
-    of the lines that are left, one a line, from 1.
+    Pairs with an empty side, with more than `most` tokens on a side, or with more than `ratio`
+    times as many on one as on the other are dropped. `retained` gets the numbers of the lines that
+    are left, one a line, from 1.
     """
     counts = {"read": 0, "kept": 0}
     with ExitStack() as stack:
@@ -50,7 +48,7 @@ def clean(
         for pair in read_pairs(find_text(prefix, langs[0]), find_text(prefix, langs[1])):
             counts["read"] += 1
             source, target = map(normalize_space, pair)
-            if not kept(source, target, ratio, least, most):
+            if not kept(source, target, ratio, most):
                 continue
             counts["kept"] += 1
             outputs[0].write(f"{source}\n")

@@ -105,7 +105,6 @@ def parse() -> argparse.Namespace:
     cleaning = commands.add_parser("clean")
     cleaning.add_argument("--langs", nargs=2, required=True)
     cleaning.add_argument("--ratio", type=float, required=True)
-    cleaning.add_argument("--min", type=int, default=1)
     cleaning.add_argument("--max", type=int, required=True)
     cleaning.add_argument("--retained", type=Path)
     cleaning.add_argument("input")
@@ -134,9 +133,7 @@ def run(args: argparse.Namespace) -> None:
         write_lines(args.output, lines)
     elif args.command == "clean":
         langs = (args.langs[0], args.langs[1])
-        counts = clean(
-            args.input, args.output, langs, args.ratio, args.min, args.max, args.retained
-        )
+        counts = clean(args.input, args.output, langs, args.ratio, args.max, args.retained)
         print(json.dumps(counts))
     else:
         merges = learn_bpe(args.texts, args.codes, args.merges)

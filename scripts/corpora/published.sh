@@ -105,7 +105,7 @@ open_work() {
 leave_work() {
     local status=$?
     if ((status > 128)); then keep_work=true; fi
-    if ((status == 0)) || [[ "$keep_work" == false ]] || ! compgen -G "$work/done.*" >/dev/null; then
+    if ((status == 0)) || [[ "$keep_work" == false ]] || [[ -z "$(find "$work" -maxdepth 1 -name 'done.*' -print -quit)" ]]; then
         rm -rf -- "$work"
     else
         note "what is finished stays in $work; the same command goes on from there"

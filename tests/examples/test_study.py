@@ -21,7 +21,7 @@ from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
 from examples.study import curves, jobs, merged_tables, read_study, rows, study_fields, tables
 from examples.study.presets import trainings
-from examples.study.translation import plan, select_pairs
+from examples.study.translation import comparisons, plan, select_pairs
 from examples.study.translation import report as study_report
 from examples.study.translation.evaluations import Evaluation
 from examples.study.translation.kind import KIND
@@ -404,6 +404,20 @@ def test_equal_wall_clock_looks_at_what_was_there_in_time() -> None:
     assert lines_of("LR-Drop", rows, curve)[1]["− plain"] == "1.50"
 
 
+def test_equal_translations_are_no_difference(tmp_path: Path) -> None:
+    """sacreBLEU's p-value of one is its smallest."""
+    study = read(tmp_path)
+    plan = KIND.plan(jobs.Place(study, tmp_path, "cpu"), study.cells)
+    evaluations = [job for job in plan if isinstance(job, Evaluation)]
+    for evaluation in evaluations:
+        evaluation.folder.mkdir(parents=True)
+        for subset in study.cells[0].data.subsets:
+            (evaluation.folder / f"hyp.{subset}.en").write_text("The same.\n")
+    ((found,),) = comparisons.compare(evaluations, [])
+    assert (found["method"], found["p BLEU"], found["p chrF"]) == ("LR-Drop", "1.0000", "1.0000")
+    assert not list(comparisons.compare(evaluations, [found]))
+
+
 class TranslatesAtOnce:
     """Scores, by their length penalties, as the scripts leave them."""
 
@@ -444,6 +458,8 @@ def test_each_training_takes_the_length_penalty_of_its_best_validation_score(
     (job.training.folder / "checkpoint_best.pt").touch()
     for first, best in ((20.0, "2"), (26.0, "1")):
         commands: Any = TranslatesAtOnce({"1": first, "2": 25.0, "1.5": 25.0})
+        left = job.folder / "length_penalty" / best / ".generate.valid.here.1"  # by a killed run
+        left.mkdir(parents=True)
         job.score(commands)
         with_1 = [("test", "1", "penalty_1")] if best != "1" else []
         assert commands.evaluated == [("test", best, "eval"), *with_1]

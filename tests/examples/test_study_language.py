@@ -161,7 +161,10 @@ def row(method: str, family: str, seed: int, *words: float, **more: str) -> Any:
     }  # fmt: skip
 
 
-ORDER = ["plain", "plain-longer", "R-Drop", "R-Drop-2", "LR-Drop", "wide"]
+ORDER = [
+    *("plain", "plain-longer", "R-Drop", "R-Drop-2", "LR-Drop"),
+    *("wide", "R-Drop-wide", "LR-Drop-wide"),
+]
 
 
 def lines_of(rows: Any) -> dict[str, dict[str, str]]:
@@ -178,13 +181,16 @@ def lines_of(rows: Any) -> dict[str, dict[str, str]]:
 
 def test_table_by_hand() -> None:
     """The gains are -3 and -4: t = -3.5 / 0.5 = -7, with one degree of freedom p = 0.0903."""
+    wide = {"variant": "--decoder-embed-dim 64"}
     rows = [
         row("plain", "plain", 1, 40, 50, 60), row("plain", "plain", 2, 44, 52, 62),
         row("plain-longer", "plain", 1, 40, 51, 60, updates="600"),
         row("R-Drop", "rdrop", 1, 30, 48, 58), row("R-Drop-2", "rdrop", 1, 30, 10, 10),
         row("LR-Drop", "lrdrop", 1, 30, 46, 58), row("LR-Drop", "lrdrop", 2, 31, 49, 57),
         row("LR-Drop", "lrdrop", 3, 31, 1, 1, stopped="early"),
-        row("wide", "plain", 1, 30, 10, 10, variant="--decoder-embed-dim 64"),
+        row("wide", "plain", 1, 30, 10, 10, **wide),
+        row("R-Drop-wide", "rdrop", 1, 30, 9, 9, **wide),
+        row("LR-Drop-wide", "lrdrop", 1, 30, 8, 8, **wide),
     ]  # fmt: skip
     found = lines_of(rows)
     line = found["LR-Drop"]
@@ -194,6 +200,9 @@ def test_table_by_hand() -> None:
     assert line["− plain"] == "-3.50 (p 0.090, n 2)"
     assert (line["− plain-longer"], line["− R-Drop"]) == ("-3.50", "-1.00")
     assert "− R-Drop-2" not in line, "the first one alone"
+    other = found["LR-Drop-wide"]
+    assert (other["− wide"], other["− R-Drop"]) == ("-2.00", "-1.00"), "of the same model"
+    assert found["R-Drop-wide"]["− R-Drop"] == ""
     assert line["− wide"] == found["wide"]["− plain"] == "", "another model"
     assert (found["plain"]["− plain"], found["plain"]["− plain-longer"]) == ("", "-0.50")
     text = report.report(rows, [], [], ORDER)

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -125,6 +126,26 @@ BLEU = (
     " [--eval-bleu-remove-bpe] [%s] [--eval-bleu-detok] [%s]"
     " [--best-checkpoint-metric] [bleu] [--maximize-best-checkpoint-metric]"
 )
+
+
+def test_a_signal_reaches_what_a_recipe_runs(checkout: Path) -> None:
+    train = checkout / "scripts" / "train.sh"
+    train.write_text(
+        "#!/usr/bin/env bash\n"
+        "trap 'echo ended >>\"$CALLS\"; exit 143' TERM\n"
+        'echo begun >>"$CALLS"\nwhile :; do sleep 0.1; done\n'
+    )
+    path = checkout.parent / "calls"
+    recipe = checkout / "examples" / "translation" / "iwslt14_en_de.sh"
+    process = subprocess.Popen(
+        [recipe, "en-de"], cwd=checkout.parent, stderr=subprocess.DEVNULL,
+        env={**os.environ, "VIRTUAL_ENV": "/", "CALLS": str(path)},
+    )  # fmt: skip
+    while not (path.exists() and "begun" in path.read_text()) and process.poll() is None:
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait() == 143
+    assert path.read_text().endswith("begun\nended\n")
 
 
 def test_from_data_to_score(checkout: Path) -> None:

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from examples.study.merged_tables import Row
-from examples.study.summary import baselines, by_method, mean_difference, pairs, spread, table
+from examples.study.summary import baseline_of, by_method, mean_difference, pairs, spread, table
 
 SCORE = " perplexity per "
 BY_WORD = f"{SCORE}word"
@@ -40,8 +40,11 @@ def methods_table(rows: Sequence[Row], order: Sequence[str]) -> str:
         line["valid nll"] = spread([float(row["best validation nll"]) for row in cells], 3)
         for name in scores:
             line[name.replace(SCORE, " ppl/")] = spread([float(row[name]) for row in cells])
-        for name, baseline in baselines(methods).items():
-            line[f"− {name}"] = mean_difference(gains(cells, baseline))
+        for name, others in methods.items():
+            if others[0]["family"] == "plain":
+                line[f"− {name}"] = mean_difference(gains(cells, others))
+        rdrop = baseline_of(methods, "rdrop", cells, "variant")
+        line["− R-Drop"] = mean_difference(gains(cells, rdrop))
         line["best at"] = spread([float(row["best at"]) for row in cells], 0)
         line["updates"] = cells[0]["updates"]
         line["seconds"] = spread([float(row["seconds"]) for row in cells], 0)
@@ -56,8 +59,7 @@ def gains(rows: Sequence[Row], baseline: Sequence[Row]) -> list[float]:
 
     On the data and seeds that both have; none to itself, or to another model.
     """
-    same_model = rows[0]["variant"] == baseline[0]["variant"]
-    if rows[0]["method"] == baseline[0]["method"] or not same_model:
+    if rows is baseline or not baseline or rows[0]["variant"] != baseline[0]["variant"]:
         return []
     return [
         statistics.fmean(float(row[name]) - float(other[name]) for name in names)
@@ -90,7 +92,7 @@ def _notes(results: Sequence[Row]) -> str:
         "Mean ± standard deviation over seeds. Ppl: perplexity per piece and per word, in which "
         "the end of a line counts as one; lower is better. Valid nll: the lowest, in bits per "
         "piece, and where it was (best at, in updates). Differences: of the test perplexity per "
-        "word, the mean over the test sets, to each plain method and the study's first R-Drop "
+        "word, the mean over the test sets, to each plain method and the first R-Drop "
         "with the same model; p of a paired t-test over seeds. Seconds: of the whole training; "
         f"s/update: of the updates with terms, validation included. Checkpoint: {rules}.",
         width=110,

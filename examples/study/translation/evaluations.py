@@ -30,7 +30,8 @@ class Evaluation(evaluations.Evaluation):
         options = ("--penalties", ",".join(self._penalties), "--output", self._tried)
         self.run_script(commands, SCRIPTS / "length_penalty.sh", options)
         for path in (self._tried / self.length_penalty).iterdir():
-            shutil.copy2(path, self.folder)
+            if path.is_file():  # a killed run may have left its folder
+                shutil.copy2(path, self.folder)
         tests = self.cell.data.subsets[1:]
         self.evaluate(commands, tests, self.folder, "--lenpen", self.length_penalty)
         if self._with_one != self.folder:

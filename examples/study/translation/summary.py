@@ -6,9 +6,17 @@ import statistics
 from collections.abc import Sequence
 
 from examples.study.merged_tables import Row
-from examples.study.summary import by_method, mean_difference, pairs, spread, table
+from examples.study.summary import (
+    baseline_of,
+    by_method,
+    mean_difference,
+    pairs,
+    spread,
+    table,
+)
 from examples.study.translation.rows import PENALTY_1
 
+SAME = ("variant", "updates")  # model, schedule and updates of what is compared
 LABELS = {"plain": "plain", "rdrop": "R-Drop"}
 SCORES = ("tokenized BLEU", "sacreBLEU", "chrF")
 
@@ -39,15 +47,6 @@ def difference(rows: Sequence[Row], baseline: Sequence[Row], score: str = "") ->
     return "" if rows is baseline else mean_difference(gains(rows, baseline, score))
 
 
-def baseline_of(methods: dict[str, list[Row]], family: str, cells: Sequence[Row]) -> list[Row]:
-    """The first method of a family with the same model, schedule and updates; [] without one."""
-    same = ("variant", "updates")
-    for others in methods.values():
-        if others[0]["family"] == family and all(others[0][n] == cells[0][n] for n in same):
-            return others
-    return []
-
-
 def methods_table(rows: Sequence[Row], comparisons: Sequence[Row], order: Sequence[str]) -> str:
     """A line for each method of one data set."""
     methods = by_method(rows, order)
@@ -61,7 +60,7 @@ def methods_table(rows: Sequence[Row], comparisons: Sequence[Row], order: Sequen
         for column in columns:
             line[column] = spread([float(row[column]) for row in cells])
         for family, label in LABELS.items():
-            baseline = baseline_of(methods, family, cells)
+            baseline = baseline_of(methods, family, cells, *SAME)
             line[f"− {label}"] = difference(cells, baseline)
             line[f"bootstrap p to {label}"] = _bootstrap(comparisons, method, baseline)
         line["updates"] = cells[0]["updates"]
@@ -91,7 +90,7 @@ def together_table(results: Sequence[Row], order: Sequence[str]) -> str:
         for method, cells in methods.items():
             line = {"method": method, "score": score, "trainings": str(len(cells))}
             for family, label in LABELS.items():
-                baseline = baseline_of(methods, family, cells)
+                baseline = baseline_of(methods, family, cells, *SAME)
                 line[f"− {label}"] = difference(cells, baseline, score)
             lines.append(line)
     return table(lines)

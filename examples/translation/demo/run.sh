@@ -110,7 +110,13 @@ translate plain "plain"
 translate lrdrop "LR-Drop"
 
 step 6 "Report"
-"${MODULE[@]}" examples.translation.demo.plots "$output"
+made="report.txt, comparison.txt"
+if python -c 'import matplotlib' 2>/dev/null; then
+    "${MODULE[@]}" examples.translation.demo.plots "$output"
+    made+=", validation.png, lrdrop_terms.png"
+else
+    note "no plots: matplotlib is missing; scripts/install.sh --plots installs it"
+fi
 printf '\n'
 "${MODULE[@]}" examples.translation.demo.report "$output"
 printf '\nIs the difference more than chance? (scripts/compare.sh, paired bootstrap)\n'
@@ -120,4 +126,4 @@ printf '\nIs the difference more than chance? (scripts/compare.sh, paired bootst
         >comparison.txt 2>comparison.log || { cat comparison.log >&2; die "the comparison failed"; }
     sed -n '/^╒/,/^╘/p' comparison.txt
 )
-printf '\nIn %s: report.txt, comparison.txt, validation.png, lrdrop_terms.png\n' "$output"
+printf '\nIn %s: %s\n' "$output" "$made"

@@ -457,6 +457,11 @@ def test_refuses_damaged_text(tmp_path: Path, what: str, message: str) -> None:
     assert message in refused(command("corpus", "out"), tmp_path)
 
 
+def test_refuses_a_path_that_cannot_be_looked_at(tmp_path: Path) -> None:
+    write_small(tmp_path / "corpus")
+    assert "File name too long" in refused(command("corpus", "out", test=300 * "a"), tmp_path)
+
+
 @pytest.mark.parametrize("symbol", ["<s>", "<pad>", "</s>"])
 def test_control_symbols_are_no_tokens(tmp_path: Path, symbol: str) -> None:
     """Within a word, or in text that is still cut into pieces, they are text like any other."""

@@ -28,9 +28,9 @@ last() { touch "$work/begun"; while :; do sleep 0.1; done; }
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_is_finished(tmp_path: Path, number: signal.Signals, kind: str) -> None:
     """Sent to all processes, as by Ctrl-C, a closed terminal or a batch system."""
-    work = tmp_path / "data.work"
+    work = tmp_path / "data[1].work"
     process = subprocess.Popen(
-        ["bash", "-euc", PREPARE, "scripts/prepare.sh", str(tmp_path / "data"), kind],
+        ["bash", "-euc", PREPARE, "scripts/prepare.sh", str(tmp_path / "data[1]"), kind],
         cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
         # What the tests themselves were started to ignore (nohup), a shell cannot trap.
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),

@@ -54,6 +54,15 @@ def test_the_same_command_prints_the_same(files: dict[str, Path]) -> None:
     assert "seed:7" in first.stdout and first.stdout == second.stdout
 
 
+def test_equal_translations_are_told(files: dict[str, Path]) -> None:
+    """sacreBLEU's p-value of a difference of 0 is its smallest."""
+    files["empty"].write_text(files["poor"].read_text())
+    command = ("--reference", files["ref"], "--resamples", 10, files["poor"], files["empty"])
+    told = f"{files['empty']} has the same translations as {files['poor']}"
+    assert told in run(*command).stderr
+    assert told not in run(*command[:-1], files["same"]).stderr
+
+
 def test_a_path_that_awk_takes_for_an_assignment(files: dict[str, Path]) -> None:
     folder = files["ref"].parent / "lr=0.1"
     folder.mkdir()
