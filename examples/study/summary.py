@@ -55,7 +55,8 @@ def mean_difference(found: Sequence[float]) -> str:
         return ""
     text = f"{statistics.fmean(found):+.2f}"
     if len(found) > 1 and len(set(found)) > 1:
-        text += f" (p {stats.ttest_1samp(found, 0.0).pvalue:.3f}, n {len(found)})"
+        p = stats.ttest_1samp(found, 0.0).pvalue
+        text += f" (p {'< 0.001' if p < 0.0005 else f'{p:.3f}'}, n {len(found)})"
     return text
 
 

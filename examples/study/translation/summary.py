@@ -81,14 +81,15 @@ def _bootstrap(comparisons: Sequence[Row], method: str, baseline: Sequence[Row])
 
 
 def together_table(results: Sequence[Row], order: Sequence[str]) -> str:
-    """Differences over all data sets and seeds, in every score."""
+    """Differences over all data sets and seeds, in every score that there is."""
     methods = by_method(results, order)
     lines = []
     for score in (name + suffix for suffix in ("", PENALTY_1) for name in SCORES):
-        if not any(test_columns([row], score) for row in results):
-            continue
         for method, cells in methods.items():
-            line = {"method": method, "score": score, "trainings": str(len(cells))}
+            scored = sum(bool(test_columns([row], score)) for row in cells)
+            if not scored or cells[0]["family"] == "plain":
+                continue
+            line = {"method": method, "score": score, "trainings": str(scored)}
             for family, label in LABELS.items():
                 baseline = baseline_of(methods, family, cells, *SAME)
                 line[f"− {label}"] = difference(cells, baseline, score)
