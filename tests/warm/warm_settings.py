@@ -12,5 +12,6 @@ def settings(environment):
         if name.startswith(READ_AT_START)
         # These a fork can follow; and with one thread, as in the server, none waits.
         and name not in ("PYTHONPATH", "PYTHONUNBUFFERED", "OMP_WAIT_POLICY")
+        and not name.startswith(("TORCHELASTIC_", "TORCH_NCCL_"))  # of torchrun, for later
         and (name, value) != ("PYTHONWARNINGS", "ignore")
     }
