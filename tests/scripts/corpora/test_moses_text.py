@@ -131,12 +131,12 @@ def tokens(count: int) -> str:
     ],
 )
 def test_kept(source: int, target: int, stays: bool) -> None:
-    assert moses_cleaning.kept(tokens(source), tokens(target), 1.5, 1, 175) is stays
+    assert moses_cleaning.kept(tokens(source), tokens(target), 1.5, 175) is stays
 
 
 def test_words_of_more_than_a_thousand_characters_are_dropped() -> None:
-    assert moses_cleaning.kept("a b", f"c {'d' * 1000}", 1.5, 1, 175)
-    assert not moses_cleaning.kept("a b", f"c {'d' * 1001}", 1.5, 1, 175)
+    assert moses_cleaning.kept("a b", f"c {'d' * 1000}", 1.5, 175)
+    assert not moses_cleaning.kept("a b", f"c {'d' * 1001}", 1.5, 175)
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
