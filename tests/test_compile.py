@@ -46,10 +46,12 @@ def fresh_compiler() -> None:
 @pytest.mark.parametrize(
     ("compiled", "backend", "largest_map", "options"),
     [
-        (in_place, "eager", 256, {"attention_dropout": 0.2}),
+        (whole, "eager", 256, {"attention_dropout": 0.2}),
+        (in_place, "eager", 0, {}),
+        (decoder, "eager", 256, {}),
         (layer, "eager", 0, {}),
         (whole, "eager", 256, {"checkpoint_activations": True}),
-        (decoder, "aot_eager", 256, {"share_all_embeddings": True}),
+        (whole, "aot_eager", 256, {"share_all_embeddings": True}),
     ],
 )
 def test_training_is_that_of_the_uncompiled_model(

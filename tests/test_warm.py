@@ -25,8 +25,8 @@ def python(*arguments: object, **options: Any) -> subprocess.CompletedProcess[st
 @pytest.mark.skipif("LRDROP_COLD_TESTS" in os.environ, reason="commands start anew")
 def test_a_fork_has_fairseq_and_other_settings_get_a_new_interpreter() -> None:
     assert python("-c", LOADED).stdout == "True\n"
-    waits = {**os.environ, "OMP_WAIT_POLICY": "passive"}  # as the scripts set it
-    assert python("-c", LOADED, env=waits).stdout == "True\n"
+    for same in ("OMP_WAIT_POLICY", "TORCHELASTIC_RUN_ID"):  # as the scripts and torchrun set them
+        assert python("-c", LOADED, env={**os.environ, same: "passive"}).stdout == "True\n"
     for other in ({"PYTHONHASHSEED": "1"}, {"OMP_NUM_THREADS": "7"}, {"PYTHONWARNINGS": "error"}):
         assert python("-c", LOADED, env={**os.environ, **other}).stdout == "False\n"
     assert python("-s", "-c", LOADED).stdout == "False\n"

@@ -112,12 +112,11 @@ def main() -> int:
     parser.add_argument("--workers", type=int, required=True)
     args = parser.parse_args()
     try:
-        done = prepare(args)
+        text = json.dumps(prepare(args), indent=2, ensure_ascii=False)
+        (args.output / "prepare.json").write_text(f"{text}\n", encoding="utf-8")
     except (TextError, OSError) as error:
         print(f"prepare.sh: error: {error}", file=sys.stderr)
         return 1
-    text = json.dumps(done, indent=2, ensure_ascii=False)
-    (args.output / "prepare.json").write_text(f"{text}\n", encoding="utf-8")
     return 0
 
 
