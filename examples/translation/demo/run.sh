@@ -15,8 +15,8 @@ Usage: examples/translation/demo/run.sh [--output DIR] [--updates N]
 
 Writes a small German-English corpus, trains a small Transformer on it twice, with label-smoothed
 cross entropy and with LR-Drop, translates the test set with both, and prints a table. DIR holds
-report.txt, comparison.txt, validation.png and lrdrop_terms.png, and per system the log, the checkpoints and
-the translations.
+report.txt, comparison.txt and, with matplotlib, validation.png and lrdrop_terms.png, and per system the log,
+the checkpoints and the translations.
 What is complete from an earlier run is not made again: delete DIR to start over.
 END
 }
