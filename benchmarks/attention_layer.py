@@ -16,7 +16,6 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 
@@ -25,12 +24,14 @@ from benchmarks.machine import (
     EXACT,
     bytes_in_use,
     describe_machine,
+    in_words,
     peak_bytes,
     resident_bytes,
     start_over,
 )
 from benchmarks.processes import KILLED, OUT_OF_MEMORY, KeptProcess, ProcessFailed, in_process
 from benchmarks.tables import print_lines, progress, write_lines
+from scripts.runs.options import output_file, positive
 
 
 @dataclass
@@ -48,8 +49,8 @@ def main() -> int:
     """The command line; returns the exit status."""
     args = _parse()
     machine = describe_machine()
-    print(" ".join(f"{key}: {value}." for key, value in machine.items()))
-    if args.longest:
+    print(in_words(machine))
+    if args.longest is not None:
         limit = args.longest * 2**30
         jobs = [partial(find_longest, form, limit, args.most) for form in FORMS]
     else:
@@ -57,7 +58,10 @@ def main() -> int:
     results: list[Measured] = []
     with KeptProcess() as process:
         for job in jobs:
-            results.append(job(process))
+            try:
+                results.append(job(process))
+            except ProcessFailed as problem:
+                sys.exit(f"attention_layer: error: {problem}")
             write_lines(args.csv, [_line(result) | machine for result in results])
     progress("")
     _print(results)
@@ -161,11 +165,11 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--length", type=int, nargs="+", default=[256, 512, 1024, 2048, 4096])
-    parser.add_argument("--repeat", type=int, default=5, help="steps that are counted")
-    parser.add_argument("--longest", type=float, metavar="GIB", help="memory of the longest one")
-    parser.add_argument("--most", type=int, default=16384, help="no longer than this")
-    parser.add_argument("--csv", type=Path, default=Path("build/benchmarks/attention_layer.csv"))
+    parser.add_argument("--length", type=positive, nargs="+", default=[256, 512, 1024, 2048, 4096])
+    parser.add_argument("--repeat", type=positive, default=5, help="steps that are counted")
+    parser.add_argument("--longest", type=positive, metavar="GIB", help="memory of the longest one")
+    parser.add_argument("--most", type=positive, default=16384, help="no longer than this")
+    parser.add_argument("--csv", type=output_file, default="build/benchmarks/attention_layer.csv")
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ from fairseq.models.transformer import TransformerConfig
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
 from lrdrop_fairseq import attention
-from lrdrop_fairseq.attention import ExposedAttention, Listener
+from lrdrop_fairseq.attention import ExposedAttention, listening
 from lrdrop_fairseq.layer_states import LayerStates
 from lrdrop_fairseq.layer_terms import attention_distance, attention_term
 
@@ -34,9 +34,8 @@ class Step:
 
     def run(self) -> None:
         states = LayerStates()
-        listener = Listener(attention_distance, states.encoder_self_attention)
-        self.layer.self_attn.listener = listener
-        with mock.patch.object(attention, "LARGEST_MAP", self.largest_map):
+        exposed = listening(self.layer.self_attn, attention_distance, states.encoder_self_attention)
+        with exposed, mock.patch.object(attention, "LARGEST_MAP", self.largest_map):
             output = self.layer(self.inputs, None)
         term = attention_term(states, self.padding, self.padding)
         (output.square().mean() + term).backward()

@@ -114,9 +114,12 @@ class TrainStep:
 
         What the losses do on the way to the gradients counts as "losses" where the chunked
         output loss computes them in its forward.
+
+        Raises:
+            RuntimeError: it overflowed, which it should not after :meth:`run`, or memory ran out.
         """
         marks: dict[str, float] = {}
-        trainer = self.trainer
+        trainer, updates = self.trainer, self.trainer.get_num_updates()
 
         def mark(name: str) -> Callable[..., None]:
             def write(*_: Any) -> None:
@@ -140,6 +143,8 @@ class TrainStep:
         with mock.patch.object(trainer.optimizer, "backward", backward), self._patches():
             trainer.train_step([self.batches[batch]], raise_oom=True)
         mark("optimizer")()
+        if trainer.get_num_updates() == updates:
+            raise RuntimeError("the update whose phases were timed has overflowed")
         for handle in handles:
             handle.remove()
         seconds = {}
@@ -149,7 +154,9 @@ class TrainStep:
 
     def rest(self) -> None:
         """Give freed memory back to the system, so that all contenders fit side by side."""
-        if not self._cuda:
+        if self._cuda:
+            torch.cuda.empty_cache()
+        else:
             release()
 
     def peak(self) -> int:

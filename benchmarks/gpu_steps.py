@@ -26,17 +26,17 @@ import statistics
 import sys
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.contenders import TrainStep
-from benchmarks.machine import describe_machine, start_over
+from benchmarks.machine import describe_machine, in_words, start_over
 from benchmarks.precisions import precision_flags
 from benchmarks.processes import OUT_OF_MEMORY, KeptProcess, ProcessFailed
 from benchmarks.shapes import SHAPES
 from benchmarks.tables import print_lines, progress, write_lines
+from scripts.runs.options import output_file
 
 PRECISIONS = ("fp16", "bf16")
 # R2, the one that may not fit, comes last.
@@ -57,7 +57,7 @@ def main() -> int:
     """The command line; returns the exit status."""
     args = _parse()
     machine = describe_machine()
-    print(" ".join(f"{key}: {value}." for key, value in machine.items()))
+    print(in_words(machine))
     rows: list[dict[str, Any]] = []
     with KeptProcess() as process:
         for shape, precision, step in product(args.shape, PRECISIONS, CONTENDERS):
@@ -107,7 +107,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--shape", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--smoke", action="store_true", help="tiny models: only to see it run")
-    parser.add_argument("--csv", type=Path, default=Path("build/benchmarks/gpu_steps.csv"))
+    parser.add_argument("--csv", type=output_file, default="build/benchmarks/gpu_steps.csv")
     return parser.parse_args()
 
 

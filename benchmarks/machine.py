@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from scripts.runs.complete_files import write
+from scripts.runs.options import output_file
 
 # Environment of a process in which every allocation is a mapping of its own, which the kernel gets
 # back at once when it is freed: what the C library keeps of freed memory is then not counted, as
@@ -29,10 +30,10 @@ EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=describe_machine.__doc__)
-    parser.add_argument("file", type=Path, help="JSON")
+    parser.add_argument("file", type=output_file, help="JSON")
     file = parser.parse_args().file
     machine = describe_machine()
-    print(" ".join(f"{key}: {value}." for key, value in machine.items()))
+    print(in_words(machine))
     write(file, json.dumps(machine, indent=1) + "\n")
 
 
@@ -47,6 +48,11 @@ def describe_machine() -> dict[str, str]:
     machine["torch"] = torch.__version__
     machine["date"] = datetime.date.today().isoformat()
     return machine
+
+
+def in_words(machine: dict[str, str]) -> str:
+    """The description as a line."""
+    return " ".join(f"{key}: {value}." for key, value in machine.items())
 
 
 def processor() -> str:

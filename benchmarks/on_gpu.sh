@@ -39,7 +39,7 @@ while (($# > 0)); do
 done
 if [[ "$device" != cuda && "$device" != cpu ]]; then usage_error "--device is cuda or cpu, not '$device'"; fi
 
-need_packages torch fairseq tabulate
+need_packages torch fairseq tabulate pytest
 if [[ "$device" == cpu ]]; then
     export CUDA_VISIBLE_DEVICES=""
 elif ! has_cuda; then
@@ -77,7 +77,6 @@ run_part() {
     local name="$1" log="$output/$1.log" status=ok start="$SECONDS" code=0 limit
     share=$((share + $2))
     shift 2
-    rm -f -- "$output/$name".{log,csv,json}
     limit=$((BUDGET * share / 100 - start + BEGAN))
     if ((limit > 0)); then
         note "$name, at most $limit s"
@@ -101,7 +100,7 @@ run_part() {
     fi
 }
 
-rm -f -- "$output/parts.tsv"
+rm -f -- "$output/parts.tsv" "$output"/{machine,precisions,tests,steps,attention}.{log,csv,json}
 # LRDROP_COLD_TESTS: none of these tests starts a command, so nothing need be loaded for that beforehand.
 # Of these files alone: to import all others takes longer, and more packages.
 mapfile -t test_files < <(grep -rlF --include='test_*.py' 'pytest.mark.gpu' tests | sort)

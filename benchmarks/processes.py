@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from typing import Any
 from unittest import mock
 
@@ -41,7 +42,9 @@ class KeptProcess:
             ProcessFailed: it raised an error, whose traceback is on standard error, or was killed.
         """
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_be_quiet)
+            self._pool = ProcessPoolExecutor(
+                1, multiprocessing.get_context("spawn"), initializer=_begin
+            )
         try:
             result, problem = self._pool.submit(_guarded, function, args).result()
         except BrokenProcessPool:
@@ -69,10 +72,19 @@ def in_process(environment: dict[str, str], function: Callable[..., Any], *args:
         return process.run(function, *args)
 
 
-def _be_quiet() -> None:
-    """fairseq says much about itself, and so do the libraries under it."""
+def _begin() -> None:
+    # One that is killed leaves no process behind, with the memory that this has on the GPU.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # fairseq says much about itself, and so do the libraries under it.
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # where the pool runs its functions
+    parent.join()
+    os._exit(1)
 
 
 def _guarded(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, str]:

@@ -49,6 +49,23 @@ def test_where_memory_ends_before_the_limit_a_length_does_not_fit(
         attention_layer._fits("dense", 512, 2.0**40)
 
 
+def test_what_needs_far_more_than_the_limit_ends_before_it_takes_it() -> None:
+    """The maps of 2,048 tokens alone are more than 0.5 GiB. The limit is one of the process."""
+    with KeptProcess() as process:
+        assert process.run(attention_layer._peak, "dense", 2048, 2**27) is None
+
+
+def test_another_error_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fails(*_: Any) -> None:
+        raise ProcessFailed("ValueError: a mistake")
+
+    monkeypatch.setattr(attention_layer, "in_process", fails)
+    command = ["attention_layer", "--csv", str(tmp_path / "layer.csv"), "--longest", "1"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="^attention_layer: error: ValueError: a mistake$"):
+        attention_layer.main()
+
+
 def test_both_forms_do_the_same_work() -> None:
     gradients = []
     for form in ("dense", "blockwise"):

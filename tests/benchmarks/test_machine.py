@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import machine
 from benchmarks.machine import bytes_in_use, describe_machine, peak_bytes, start_over
+from benchmarks.processes import in_process
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,18 @@ def test_the_peak_is_that_since_the_start_over() -> None:
     assert peak_bytes(before, cuda=False) > 2**27
     start_over(cuda=False)
     assert peak_bytes(bytes_in_use(cuda=False), cuda=False) < 2**26
+
+
+def taken_by_freed_memory() -> int:
+    """Bytes that the process still takes of tensors of 1 MiB, every second of which is freed."""
+    before = bytes_in_use(cuda=False)
+    tensors = [torch.ones(2**18) for _ in range(64)]
+    del tensors[::2]
+    return bytes_in_use(cuda=False) - before
+
+
+def test_freed_memory_is_not_counted_where_it_is_said_so() -> None:
+    """glibc gives back what lies between memory in use only if each is a mapping of its own."""
+    freed_later = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+    kept = in_process(freed_later, taken_by_freed_memory)
+    assert in_process(machine.EXACT, taken_by_freed_memory) < 0.75 * kept

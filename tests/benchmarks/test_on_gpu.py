@@ -143,7 +143,9 @@ def test_a_part_that_takes_too_long_is_ended_and_the_others_go_on(tmp_path: Path
     assert_ended(tmp_path / "record")
 
 
-def test_a_signal_ends_the_part_too(tmp_path: Path) -> None:
+def test_a_signal_ends_the_part_too_and_nothing_of_an_earlier_run_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "steps.csv").write_text("shape\nold\n")
     fake = environment(tmp_path, HANGING="benchmarks.precisions")
     command = [str(SCRIPT), "--device", "cpu", "--output", str(tmp_path / "out")]
     process = subprocess.Popen(command, env=fake, stderr=subprocess.PIPE, text=True)
@@ -153,6 +155,7 @@ def test_a_signal_ends_the_part_too(tmp_path: Path) -> None:
     _, errors = process.communicate()
     assert process.returncode == 1 and "stopped" in errors and "benchmarks.gpu_summary" in errors
     assert parts(tmp_path / "out") == {"machine": "ok"}
+    assert not (tmp_path / "out" / "steps.csv").exists()
     assert_ended(tmp_path / "record")
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
+from torch import Tensor
 
 from benchmarks.architectures import ARCHITECTURES, SMOKE
 from benchmarks.contenders import plain_forms
-from benchmarks.precisions import PRECISIONS, compare, update
-from lrdrop_fairseq import attention
+from benchmarks.precisions import LONG, PRECISIONS, SHORT, compare, update
+from lrdrop_fairseq import attention, layer_terms
 from lrdrop_fairseq.criterions import next_word as criterion
 
 pytestmark = pytest.mark.slow
@@ -19,16 +21,25 @@ pytestmark = pytest.mark.slow
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the flags are those of a CPU")
 
 
-def changed(function: Any, factor: float, part: str = "objective") -> Any:
-    """The function with its result, or this part of it, times ``factor``."""
+def changed(function: Any, change: Callable[[Any], Any]) -> Any:
+    """The function with its result changed."""
+    return lambda *args, **options: change(function(*args, **options))
 
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        result = function(*args, **kwargs)
+
+def times(factor: float, part: str = "objective") -> Callable[[Any], Any]:
+    """A result, or this part of it, times ``factor``."""
+
+    def change(result: Any) -> Any:
         if isinstance(result, tuple):
             return result._replace(**{part: getattr(result, part) * factor})
         return result * factor
 
-    return wrapper
+    return change
+
+
+def value_times(factor: float) -> Callable[[Tensor], Tensor]:
+    """A result times ``factor``, its gradient as it was."""
+    return lambda result: result + (factor - 1) * result.detach()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -55,18 +66,25 @@ def test_both_paths_of_attention_are_taken(architecture: str) -> None:
 @without_gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    ("owner", "name", "deviating"),
+    ("owner", "name", "change", "deviating"),
     [
-        (criterion, "chunked_output_terms", ["loss", "gradient"]),
-        (attention, "attention_probabilities", []),
+        # in LR-Drop's own form alone
+        (criterion, "chunked_output_terms", times(1.1), ["loss", "gradient"]),
+        (layer_terms, "blockwise_attention_distance", value_times(3.0), ["loss", "attention"]),
+        (layer_terms, "blockwise_attention_distance", Tensor.detach, ["gradient"]),
+        (layer_terms, "blockwise_attention_distance", lambda distance: distance, []),
     ],
 )
 def test_what_deviates_is_found(
-    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, deviating: list[str], precision: str
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    change: Callable[[Any], Any],
+    deviating: list[str],
+    precision: str,
 ) -> None:
-    """A loss that LR-Drop's own form has 4 % too large, not one that both forms have."""
-    factor = 1.04 if deviating else 1.0
-    monkeypatch.setattr(owner, name, changed(getattr(owner, name), factor))
+    """Of long sentences alone, too."""
+    monkeypatch.setattr(owner, name, changed(getattr(owner, name), change))
     row = compare("lr_drop_transformer", precision, SMOKE)
     assert row["status"] == ("deviates" if deviating else "ok")
     limits = PRECISIONS[precision]
@@ -76,16 +94,28 @@ def test_what_deviates_is_found(
 
 
 @without_gpu
+@pytest.mark.parametrize("architecture", ["lr_drop_bart", "lr_drop_roberta"])
+def test_long_sentences_without_a_gradient_are_found(
+    monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
+    name = "blockwise_attention_distance"
+    monkeypatch.setattr(layer_terms, name, changed(getattr(layer_terms, name), Tensor.detach))
+    assert compare(architecture, "bf16", SMOKE)["status"] == "deviates"
+
+
+@without_gpu
 @pytest.mark.parametrize("flag", ["hidden", "attention", "output"])
 def test_a_term_that_is_missing_is_an_error(flag: str) -> None:
     with pytest.raises(RuntimeError, match=f"the {flag} term is 0"):
-        update("lr_drop_roberta", SMOKE, [f"--lr-drop-{flag}-weight=0"], plain_forms)
+        update("lr_drop_roberta", SMOKE, [f"--lr-drop-{flag}-weight=0"], plain_forms, SHORT)
 
 
 @without_gpu
 def test_what_is_not_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "chunked_output_terms"
-    monkeypatch.setattr(criterion, name, changed(getattr(criterion, name), float("inf"), "nll"))
+    monkeypatch.setattr(
+        criterion, name, changed(getattr(criterion, name), times(float("inf"), "nll"))
+    )
     with pytest.raises(RuntimeError, match="the task term is inf"):
         compare("lr_drop_transformer", "fp32", SMOKE)
 
@@ -93,7 +123,7 @@ def test_what_is_not_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
 def test_gradients_are_those_of_the_optimizers_step() -> None:
     """In half precision they are scaled until then: as large as in float32, but for rounding."""
     norms = [
-        update("lr_drop_bart", SMOKE, flags, plain_forms).gradient.norm()
+        update("lr_drop_bart", SMOKE, flags, plain_forms, LONG).gradient.norm()
         for flags in (["--cpu"], ["--cpu", "--memory-efficient-fp16", "--fp16-init-scale=64"])
     ]
     assert norms[1] == pytest.approx(float(norms[0]), rel=0.02)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +34,37 @@ def test_a_process_is_kept_until_a_function_fails(capfd: pytest.CaptureFixture[s
         with pytest.raises(ProcessFailed, match="was killed"):
             process.run(kill)
         assert process.run(os.getpid) not in (first, second)
+
+
+PARENT = """
+import os, time
+from benchmarks.processes import KeptProcess
+if __name__ == "__main__":
+    with KeptProcess() as process:
+        print(process.run(os.getpid), flush=True)
+        time.sleep(500)
+"""
+
+
+def test_one_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
+    """With all the memory that it has on the GPU."""
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    parent = subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    for _ in range(1200):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("it goes on")
 
 
 @pytest.mark.parametrize(

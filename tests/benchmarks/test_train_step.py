@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import subprocess
-import sys
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
-from benchmarks import train_step, trainers
+from benchmarks import contenders, trainers
 from benchmarks.contenders import CONTENDERS, PHASES, TrainStep
 from benchmarks.shapes import SHAPES, Shape, dictionary, make_batches
-from benchmarks.tables import print_table
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import next_word as lr_drop
 
@@ -80,16 +76,20 @@ def test_contenders_without_dropout_have_the_plain_loss_once_or_twice(
         assert losses[name] == pytest.approx(factor * losses["R0"], rel=1e-5), name
 
 
-def test_the_floor_takes_two_passes_and_the_plain_forms_are_plain(
+def test_the_floors_take_one_and_two_passes_and_the_plain_forms_are_plain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    batch_sizes: list[int] = []
-    step = contender("R1f")
-    step.trainer.model.encoder.register_forward_pre_hook(
-        lambda _, args: batch_sizes.append(args[0].size(0))
-    )
-    step.run(0)
-    assert batch_sizes == [2 * step.batches[0]["target"].size(0)]
+    for name, passes in (("R0f", 1), ("R1f", 2)):
+        step = contender(name)
+        encoder = mock.Mock(return_value=None)
+        step.trainer.model.encoder.register_forward_pre_hook(
+            lambda _, args, watch=encoder: watch(args[0].size(0))
+        )
+        chunked = mock.Mock(wraps=lr_drop.chunked_output_terms)
+        with mock.patch.object(lr_drop, "chunked_output_terms", chunked):
+            step.run(0)
+        encoder.assert_called_once_with(passes * step.batches[0]["target"].size(0))
+        chunked.assert_called_once()
     # The same numbers from both forms of the losses, so it takes more to tell them apart.
     monkeypatch.setattr(attention, "LARGEST_MAP", 0)
     called: list[Any] = []
@@ -102,14 +102,36 @@ def test_the_floor_takes_two_passes_and_the_plain_forms_are_plain(
     assert loss_of(contender("R3", "--dropout=0")) > 0
 
 
-def test_an_update_is_an_update_and_its_phases_add_up() -> None:
+def test_an_update_is_an_update_and_its_phases_are_its_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     step = contender("R4")
     before = [p.clone() for p in step.trainer.model.parameters()]
     seconds = step.run(0)
     assert seconds > 0 and step.trainer.get_num_updates() == 1
     assert any(not torch.equal(a, b) for a, b in zip(before, step.trainer.model.parameters()))
-    phases = step.run_phases(1)
-    assert tuple(phases) == PHASES and all(value > 0 for value in phases.values())
+    # A clock that goes on when a part of the update is done.
+    ended: list[str] = []
+    trainer = step.trainer
+    trainer.model.register_forward_hook(lambda *_: ended.append("forward"))
+    trainer.criterion.register_forward_hook(lambda *_: ended.append("losses"))
+    for method in ("backward", "step"):
+        original = getattr(trainer.optimizer, method)
+
+        def ends(
+            *args: Any, original: Any = original, method: str = method, **options: Any
+        ) -> None:
+            original(*args, **options)
+            ended.append(method)
+
+        monkeypatch.setattr(trainer.optimizer, method, ends)
+    clock = SimpleNamespace(perf_counter=lambda: len(ended))
+    monkeypatch.setattr(contenders, "time", clock)
+    assert step.run_phases(1) == dict.fromkeys(PHASES, 1)
+    assert ended == ["forward", "losses", "backward", "step"]
+    monkeypatch.setattr(trainer, "get_num_updates", lambda: 7)
+    with pytest.raises(RuntimeError, match="overflowed"):
+        step.run_phases(1)
 
 
 def test_an_update_that_overflows_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,58 +177,3 @@ def test_the_trainer_leaves_the_peak_of_a_gpus_memory_alone(
     trainer = SimpleNamespace(cuda_env="of a GPU")
     monkeypatch.setattr(trainers, "Trainer", lambda *_: trainer)
     assert trainers.make_trainer(*[None] * 4).cuda_env is None
-
-
-@pytest.mark.parametrize(("flags", "expected"), [([], (7, None)), (["--cpu"], (5, 7))])
-def test_memory_of_a_gpu_needs_no_process_of_its_own(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    flags: list[str],
-    expected: tuple[int, int | None],
-) -> None:
-    worker = SimpleNamespace(
-        take_turn=lambda: None, result=lambda: (1.0, {}), peak=lambda: 7, stop=lambda: None
-    )
-    monkeypatch.setattr(train_step, "Worker", lambda *_: worker)
-    monkeypatch.setattr(train_step, "measure_allocated", lambda *_: 5)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    rows = train_step.measure("wmt", Namespace(contenders=["R0"], turns=1, flags=flags))
-    assert [(row.allocated, row.resident) for row in rows] == [expected]
-    print_table(rows)
-    assert (capsys.readouterr().out.split("|")[-2].strip() == "") == (expected[1] is None)
-
-
-def test_the_command_writes_a_table_and_a_csv(tmp_path: Path) -> None:
-    path = tmp_path / "results.csv"
-    command = [sys.executable, "-m", "benchmarks.train_step", "--csv", str(path), "--phases"]
-    command += "--shape multi30k --max-tokens 256 --contenders R0 R4".split()
-    command += "--turns 1 --steps 1 -- --cpu --dropout 0.1".split()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["step"] for row in rows] == ["R0", "R4"]
-    ratio = float(rows[1]["seconds"]) / float(rows[0]["seconds"])
-    assert float(rows[1]["time_over_R0"]) == pytest.approx(ratio)
-    # Of processes of their own: where other tests ran before, their freed memory would be enough.
-    assert all(float(row[key]) > 0 for row in rows for key in ("allocated_bytes", "resident_bytes"))
-    assert rows[1]["time_over_R2"] == ""
-    table = [line for line in done.stdout.splitlines() if line.startswith("| multi30k")]
-    assert len(table) == 2 and f"{ratio:.2f}" in table[1]
-
-
-@pytest.mark.parametrize(
-    ("flag", "said"),
-    [
-        ("--lr-drop-hidden-weight=-1", "--lr-drop-hidden-weight"),
-        ("--fp-16", "fairseq does not take the flags after --"),
-    ],
-)
-def test_a_contender_that_fails_says_which(tmp_path: Path, flag: str, said: str) -> None:
-    command = [sys.executable, "-m", "benchmarks.train_step", "--shape", "multi30k"]
-    command += ["--contenders", "R4", "--max-tokens", "256", "--csv", str(tmp_path / "x.csv")]
-    command += ["--", flag]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "R4" in done.stderr and said in done.stderr and "killed" not in done.stderr
-    assert not (tmp_path / "x.csv").exists()

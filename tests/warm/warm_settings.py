@@ -1,7 +1,8 @@
 """What a process reads once, when it starts."""
 
-# Read when Python or torch starts: where one of them differs from the server's, so may the run.
-READ_AT_START = ("PYTHON", "OMP_", "MKL_", "TORCH", "LD_", "LC_", "LANG")
+# Read when Python, torch or the C library starts: where one differs from the server's, so may
+# the run.
+READ_AT_START = ("PYTHON", "OMP_", "MKL_", "TORCH", "LD_", "LC_", "LANG", "MALLOC_")
 
 
 def settings(environment):

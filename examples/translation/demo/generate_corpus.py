@@ -16,6 +16,7 @@ from examples.translation.demo.german_english.lexicon import Lexicon
 from examples.translation.demo.german_english.readers import LexiconError, load_lexicon
 from examples.translation.demo.german_english.sentences import Pair
 from examples.translation.demo.german_english.writer import SentenceWriter
+from scripts.runs.options import positive
 
 LANGUAGES = ("de", "en")
 # A draw that has been seen is drawn again; so many in a row mean that the grammar is exhausted.
@@ -73,14 +74,6 @@ def write(subsets: dict[str, list[Pair]], output: Path) -> None:
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return number
 
 
 def main() -> int:
