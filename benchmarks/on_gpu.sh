@@ -104,13 +104,16 @@ rm -f -- "$output/parts.tsv" "$output"/{machine,precisions,tests,steps,attention
 # LRDROP_COLD_TESTS: none of these tests starts a command, so nothing need be loaded for that beforehand.
 # Of these files alone: to import all others takes longer, and more packages.
 mapfile -t test_files < <(grep -rlF --include='test_*.py' 'pytest.mark.gpu' tests | sort)
-lengths=()
-if ((${#smoke[@]} > 0)); then lengths=(--length 64 --repeat 1); fi
+shapes=() lengths=()
+if ((${#smoke[@]} > 0)); then
+    shapes=(--shape wmt language_model) # one of each task
+    lengths=(--length 64 --repeat 1)
+fi
 
 run_part machine 8 python -m benchmarks.machine "$output/machine.json"
 run_part precisions 20 python -m benchmarks.precisions "${smoke[@]}" --csv "$output/precisions.csv"
 run_part tests 16 env LRDROP_COLD_TESTS=1 python -m pytest -v -m gpu -p no:cacheprovider "${test_files[@]}"
-run_part steps 44 python -m benchmarks.gpu_steps "${smoke[@]}" --csv "$output/steps.csv"
+run_part steps 44 python -m benchmarks.gpu_steps "${smoke[@]}" "${shapes[@]}" --csv "$output/steps.csv"
 run_part attention 12 python -m benchmarks.attention_layer "${lengths[@]}" --csv "$output/attention.csv"
 
 python -m benchmarks.gpu_summary "$output"

@@ -15,10 +15,14 @@ import pytest
 from tests import warm
 
 LOADED = "import sys; print('fairseq' in sys.modules)"
+# Code that names neither fairseq nor torch has an interpreter of its own.
+FORKED = "\n# fairseq"
 
 
 def python(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *map(str, arguments)]
+    if "-c" in command:
+        command[command.index("-c") + 1] += FORKED
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
@@ -34,6 +38,9 @@ def test_a_fork_has_fairseq_and_other_settings_get_a_new_interpreter() -> None:
     assert python("-c", starts).stdout == "False\n"
     becomes = f"import os, sys; os.execv(sys.executable, [sys.executable, '-c', {LOADED!r}])"
     assert python("-c", becomes).stdout == "True\n"
+    own = "import sys; print(*(name for name in sys.modules if name == 'fair' + 'seq'))"
+    done = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "\n")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +129,7 @@ time.sleep(60)
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 7), (signal.SIGKILL, -9)])
 def test_a_signal_reaches_the_command(number: int, status: int) -> None:
-    command = [sys.executable, "-c", WAITS]
+    command = [sys.executable, "-c", WAITS + FORKED]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         running = Path("/proc") / process.stdout.readline().strip()

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fairseq import options
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.data import indexed_dataset
 from fairseq.data.monolingual_dataset import collate
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from fairseq.models.transformer_lm import TransformerLanguageModelConfig
 from fairseq.tasks.language_modeling import LanguageModelingTask
 from fairseq.trainer import Trainer
 
-from tests.toy import STRONG, VOCABULARY
+from tests.toy import STRONG, VOCABULARY, configuration
 from tests.toy import make_task as make_translation_task
 
 SIZES = dict(
@@ -84,8 +82,7 @@ def make_language_trainer(*flags: str, seed: int = 1) -> Trainer:
         arguments += [f"--{name.replace('_', '-')}={value}" for name, value in STRONG.items()]
     arguments += ["--optimizer=adam", "--lr=1e-3", "--lr-scheduler=fixed"]
     arguments += [f"--{name.replace('_', '-')}={size}" for name, size in SIZES.items()]
-    args = options.parse_args_and_arch(options.get_training_parser(), [*arguments, *flags])
-    config = convert_namespace_to_omegaconf(args)
+    config = configuration(*arguments, *flags)
     task = make_language_task()
     torch.manual_seed(seed)
     model = task.build_model(config.model)

@@ -54,7 +54,8 @@ def main() -> int:
         return 1
     scheduler = Scheduler(jobs, args.workers, args.time_limit, tables.add)
     for ending in (signal.SIGTERM, signal.SIGHUP):  # HUP: the terminal was closed
-        signal.signal(ending, lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(ending, lambda number, _: sys.exit(128 + number))
     say(f"{study.name}: {len(cells)} cells, {len(cells) - len(missing)} of them complete; "
         f"{args.workers} side by side on {machine}")  # fmt: skip
     try:

@@ -8,7 +8,6 @@ import os
 from typing import Any
 
 from fairseq import checkpoint_utils, tasks, utils
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.file_io import PathManager
 from fairseq.tasks import FairseqTask
 from fairseq.tasks.language_modeling import LanguageModelingTask
@@ -159,10 +158,7 @@ def use_models_with_their_dictionary() -> None:
 
 def _task(state: Any) -> Any:
     """The task of a checkpoint's options, as fairseq sets it up; None where it has no options."""
-    if state.get("args") is not None:
-        return tasks.setup_task(
-            convert_namespace_to_omegaconf(state["args"]).task, from_checkpoint=True
-        )
+    # A checkpoint of old has one too, which fairseq made of its "args" when it read the file.
     if state.get("cfg") is not None:
         return tasks.setup_task(state["cfg"].task, from_checkpoint=True)
     return None

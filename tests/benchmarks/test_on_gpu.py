@@ -105,7 +105,7 @@ def test_all_parts_run_on_a_cpu(tmp_path: Path) -> None:
     steps = {
         (row["shape"], row["precision"], row["step"]): row for row in read(folder / "steps.csv")
     }
-    assert len(steps) == 5 * 2 * 5 and {row["status"] for row in steps.values()} == {"ok"}
+    assert len(steps) == 2 * 2 * 5 and {row["status"] for row in steps.values()} == {"ok"}
     ours, other = (float(steps["wmt", "bf16", step]["seconds"]) for step in ("R4", "R2"))
     line = next(x for x in result.stdout.splitlines() if x.startswith("| wmt") and "bf16" in x)
     assert f" {ours / other:.2f} " in line

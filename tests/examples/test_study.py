@@ -715,13 +715,30 @@ def test_a_failed_cell_is_named_and_the_others_go_on(
     assert [row["seed"] for row in merged_tables.read(output / "results.tsv")] == ["1"]
 
 
+# The runner with an hour's limit, which is over as soon as there is the file that is named first.
+HURRIED = """
+import sys, time, types
+from pathlib import Path
+from examples.study import run_study, schedule
+
+file = Path(sys.argv.pop(1))
+sys.argv += ["--time-limit", "60"]
+monotonic = lambda: time.monotonic() + 3600 * file.is_file()
+schedule.time = types.SimpleNamespace(monotonic=monotonic)
+sys.exit(run_study.main())
+"""
+
+
 def test_when_the_time_is_up_what_there_is_is_scored(
     tmp_path: Path, killed: Killed, fake: dict[str, str]
 ) -> None:
     """The training would go on for ever, and another one is not started."""
     arguments = seeds(tmp_path, "[3, 1]", killed)
-    # Half a minute: enough for the training to begin, on a slow machine too.
-    done = run_study(*arguments, "--time-limit", "0.5", **fake)
+    checkpoint = tmp_path / "out" / "cells" / "toy" / "LR-Drop-seed3" / "checkpoint_best.pt"
+    done = subprocess.run(
+        [sys.executable, "-c", HURRIED, checkpoint, *arguments, "--device", "cpu"],
+        env={**toy.ENVIRONMENT, **fake}, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 3, done.stderr
     assert "the time is up" in done.stderr
     (row,) = merged_tables.read(tmp_path / "out" / "results.tsv")
@@ -735,13 +752,18 @@ def test_when_the_time_is_up_what_there_is_is_scored(
     assert [(row["seed"], row["stopped"]) for row in rows] == [("1", ""), ("3", "")]
 
 
+def heeds_hangups() -> None:
+    """Whatever started the tests: under nohup a process ignores them."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_a_second_runner_is_refused_and_an_ended_one_leaves_nothing_running(
     tmp_path: Path, killed: Killed, fake: dict[str, str], ending: signal.Signals
 ) -> None:
     arguments = seeds(tmp_path, "[3]", killed)
     first = subprocess.Popen(
-        [str(STUDY / "run.sh"), *arguments],
+        [str(STUDY / "run.sh"), *arguments], preexec_fn=heeds_hangups,
         env={**toy.ENVIRONMENT, **fake}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert first.stderr is not None

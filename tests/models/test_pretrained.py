@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from fairseq import options
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY, build_model
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
-from tests.toy import make_sample, make_task, write_public_file
+from tests.toy import configuration, make_sample, make_task, write_public_file
 from tests.toy_sentences import HEAD, make_sentence_task, make_sentences
 
 pytestmark = pytest.mark.slow
@@ -40,10 +38,8 @@ def flags(sizes: dict[str, int]) -> list[str]:
 
 
 def make_trainer(task: Any, *arguments: str) -> Trainer:
-    parser = options.get_training_parser()
     common = ["no-data", "--max-tokens=100", "--optimizer=adam", "--lr=1e-3", "--dropout=0.1"]
-    args = options.parse_args_and_arch(parser, [*common, "--log-format=none", *arguments])
-    config = convert_namespace_to_omegaconf(args)
+    config = configuration(*common, "--log-format=none", *arguments)
     torch.manual_seed(7)
     model = task.build_model(config.model)
     return Trainer(config, task, model, task.build_criterion(config.criterion))

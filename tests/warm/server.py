@@ -37,7 +37,9 @@ def main() -> None:
     # Or pyarrow, which fairseq comes to import, starts a thread, and each fork a warning.
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
     import fairseq  # noqa: F401
+    import sacremoses  # noqa: F401
     import torch
+    import torch._dynamo  # which every optimizer imports: that takes longer than to train here
 
     # fairseq has looked for these among what is installed; a command has its own places.
     for name in [name for name in sys.modules if name.partition(".")[0] in ("examples", "scripts")]:
