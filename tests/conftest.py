@@ -41,6 +41,7 @@ def pytest_collectstart() -> None:
 def pytest_runtest_setup() -> None:
     """No test sees what others have left in the process."""
     metrics.reset()  # fairseq never does, and a name keeps its kind of meter
+    os.environ.pop("LRDROP_SAVE_DIR_HOLDER", None)  # of a training in this process
     warm.restore_settings()
 
 

@@ -25,14 +25,9 @@ from fairseq.models import (
     register_model_architecture,
 )
 from fairseq.modules import MultiheadAttention
-from fairseq.modules.transformer_layer import (
-    TransformerDecoderLayerBase,
-    TransformerEncoderLayerBase,
-)
 from fairseq_cli.train import cli_main
 
-from lrdrop_fairseq.siamese import halves
-from tests.toy import TERMS, write_data
+from tests.toy import TERMS, perturb_layers, write_data
 from tests.toy_sentences import write_sentences
 
 COMMON = (
@@ -78,22 +73,12 @@ class Perturbed:
     @classmethod
     def build_model(cls, *args: Any, **kwargs: Any) -> Any:
         model = super().build_model(*args, **kwargs)  # type: ignore[misc]
+        perturb_layers(model)
         for module in model.modules():
-            if isinstance(module, (TransformerEncoderLayerBase, TransformerDecoderLayerBase)):
-                module.register_forward_pre_hook(perturb)
-            elif isinstance(module, MultiheadAttention):
+            if isinstance(module, MultiheadAttention):
                 for projection in (module.q_proj, module.k_proj):
                     torch.nn.init.xavier_uniform_(projection.weight)
         return model
-
-
-def perturb(layer: Any, inputs: tuple[Any, ...]) -> Any:
-    """Scale every feature of the second pass by a factor of its own. T x 2B x C."""
-    x, *others = inputs
-    first, second = halves(x, dim=1)
-    # In steps of 1/64: the same factors in half precision.
-    factor = 1 + torch.sin(torch.arange(1.0, x.size(-1) + 1)).mul(0.3 * 64).round() / 64
-    return torch.cat([first, second * factor.to(x)], dim=1), *others
 
 
 @pytest.fixture(scope="module")

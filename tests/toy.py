@@ -16,12 +16,17 @@ from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.data import Dictionary, indexed_dataset
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
+from fairseq.modules.transformer_layer import (
+    TransformerDecoderLayerBase,
+    TransformerEncoderLayerBase,
+)
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from fairseq.trainer import Trainer
 
 # Registers the architectures and the criterion.
 from lrdrop_fairseq import dropout
 from lrdrop_fairseq.export import load
+from lrdrop_fairseq.siamese import halves
 
 VOCABULARY = 31
 SIZES = dict(
@@ -55,6 +60,22 @@ def make_model(arch: str = "lr_drop_transformer", seed: int = 1, **options: Any)
     ARCH_CONFIG_REGISTRY[arch](args)
     torch.manual_seed(seed)
     return ARCH_MODEL_REGISTRY[arch].build_model(args, make_task()).train()
+
+
+def perturb_layers(model: Any) -> None:
+    """Where two passes agree, as without dropout, let the second differ in a fixed way."""
+    for module in model.modules():
+        if isinstance(module, (TransformerEncoderLayerBase, TransformerDecoderLayerBase)):
+            module.register_forward_pre_hook(_perturb)
+
+
+def _perturb(layer: Any, inputs: tuple[Any, ...]) -> Any:
+    """Scale every feature of the second pass by a factor of its own. T x 2B x C."""
+    x, *others = inputs
+    first, second = halves(x, dim=1)
+    # In steps of 1/64: the same factors in half precision.
+    factor = 1 + torch.sin(torch.arange(1.0, x.size(-1) + 1)).mul(0.3 * 64).round() / 64
+    return torch.cat([first, second * factor.to(x)], dim=1), *others
 
 
 def make_criterion(

@@ -23,6 +23,7 @@ from lrdrop_fairseq.losses.output_recomputed import recomputed_output_terms
 from lrdrop_fairseq.output_layer import adaptive_log_probabilities, chunking_obstacle
 from lrdrop_fairseq.siamese import duplicate
 from tests.toy import (
+    TERMS,
     assert_same,
     draw_dropout_as_fairseq,
     gradients,
@@ -30,6 +31,7 @@ from tests.toy import (
     make_model,
     make_sample,
     make_task,
+    perturb_layers,
     run,
 )
 from tests.toy_language import (
@@ -409,8 +411,10 @@ def test_gradients_are_those_of_the_loss(
 @pytest.mark.parametrize("options", [{}, ADAPTIVE], ids=["plain", "adaptive"])
 def test_padding_adds_nothing(options: dict[str, Any]) -> None:
     model = make_language_model(dropout=0.0, **options).double()
+    perturb_layers(model)
     criterion = make_language_criterion()
     expected = run(criterion, model, make_text_batch())
+    assert min(expected[1][name] for name in TERMS) > 1e-3
     padded = run(criterion, model, make_text_batch(extra_padding=3))
     assert_same(padded, expected, **DOUBLE)
     assert padded[1]["sample_size"] == expected[1]["sample_size"] == 15
@@ -418,20 +422,12 @@ def test_padding_adds_nothing(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("options", [{}, ADAPTIVE], ids=["plain", "adaptive"])
 def test_loss_is_the_sum_over_the_parts_of_the_batch(options: dict[str, Any]) -> None:
-    """The passes differ by a fixed factor in the place of dropout, so that no term is 0."""
     model = make_language_model(dropout=0.0, **options).double()
-
-    def perturb(layer: Any, args: Any) -> Any:
-        x, *others = args
-        half = x.size(1) // 2
-        return torch.cat([x[:, :half], x[:, half:] * torch.linspace(0.7, 1.3, 16)], dim=1), *others
-
-    for layer in model.decoder.layers:
-        layer.register_forward_pre_hook(perturb)
+    perturb_layers(model)
     criterion = make_language_criterion()
     whole = make_text_batch([5, 3, 7, 1])
     total = run(criterion, model, whole)
-    assert min(total[1][name] for name in ("hidden_loss", "attention_loss", "output_loss")) > 1e-3
+    assert min(total[1][name] for name in TERMS) > 1e-3
 
     def part(rows: slice) -> Any:
         sample = copy.deepcopy(whole)
@@ -595,6 +591,7 @@ def test_bands_of_words_are_refused_under_torchs_ddp(
     try:
         wrapped = ModuleProxyWrapper(DistributedDataParallel(make_language_model(**options)))
         if off and "adaptive_input" in options:
+            assert make_language_criterion(**off)(wrapped, make_text_batch())[0].isfinite()
             return
         with pytest.raises(ValueError, match="--ddp-backend legacy_ddp"):
             make_language_criterion(**off)(wrapped, make_text_batch())

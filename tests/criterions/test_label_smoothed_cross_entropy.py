@@ -18,11 +18,13 @@ import lrdrop_fairseq.criterions.next_word as module
 from lrdrop_fairseq import output_layer
 from lrdrop_fairseq.criterions import checks
 from tests.toy import (
+    TERMS,
     assert_same,
     make_criterion,
     make_model,
     make_sample,
     make_task,
+    perturb_layers,
     run,
 )
 
@@ -121,10 +123,12 @@ def test_gradients_are_those_of_the_loss(hidden: float, attention: float, output
 
 @pytest.mark.parametrize("left_pad", [False, True])
 def test_padding_adds_nothing(left_pad: bool) -> None:
-    """Of the whole criterion with dropout 0; each term by itself: see tests/losses."""
+    """Of the whole criterion; each term by itself: see tests/losses."""
     model = make_model(dropout=0.0).double()
+    perturb_layers(model)
     criterion = make_criterion()
     expected = run(criterion, model, make_sample(left_pad=left_pad))
+    assert min(expected[1][name] for name in TERMS) > 1e-3
     padded = run(criterion, model, make_sample(left_pad=left_pad, extra_padding=3))
     assert_same(padded, expected, **DOUBLE)
 
@@ -132,10 +136,12 @@ def test_padding_adds_nothing(left_pad: bool) -> None:
 def test_loss_is_the_sum_over_the_parts_of_the_batch() -> None:
     """Dropout 0, so that the parts see the same model: what --update-freq 2 accumulates."""
     model = make_model(dropout=0.0).double()
+    perturb_layers(model)
     criterion = make_criterion()
     lengths = [(5, 4), (3, 7), (6, 1), (2, 9)]
     whole = make_sample(lengths)
     total = run(criterion, model, whole)
+    assert min(total[1][name] for name in TERMS) > 1e-3
 
     def part(rows: slice) -> Any:
         sample = copy.deepcopy(whole)

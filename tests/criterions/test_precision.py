@@ -20,8 +20,15 @@ import torch
 from lrdrop_fairseq import attention
 from lrdrop_fairseq.criterions import next_word as criterion_module
 from lrdrop_fairseq.losses import attention_blockwise, output_chunk
-from tests.test_distributed import perturb
-from tests.toy import TERMS, gradients, make_criterion, make_model, make_sample, make_trainer
+from tests.toy import (
+    TERMS,
+    gradients,
+    make_criterion,
+    make_model,
+    make_sample,
+    make_trainer,
+    perturb_layers,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -86,8 +93,7 @@ def train(flags: tuple[str, ...], form: str, largest_map: int, dtype: Any = None
     if dtype is not None:
         trainer._model.to(dtype).float()
     if "--cpu" not in flags:  # dropout on a GPU differs with the precision
-        for layer in (*trainer._model.encoder.layers, *trainer._model.decoder.layers):
-            layer.register_forward_pre_hook(perturb)
+        perturb_layers(trainer._model)
     with in_form(form, largest_map):
         return update(trainer, SAMPLES if "--update-freq=2" in flags else SAMPLES[:1])
 

@@ -16,7 +16,6 @@ from lrdrop_fairseq import attention
 from lrdrop_fairseq.layer_states import LayerStates
 from lrdrop_fairseq.layer_terms import hidden_term
 from lrdrop_fairseq.siamese import duplicate
-from tests.test_distributed import perturb
 from tests.toy import (
     assert_same,
     draw_dropout_as_fairseq,
@@ -24,6 +23,7 @@ from tests.toy import (
     make_criterion,
     make_sample,
     make_task,
+    perturb_layers,
     run,
 )
 from tests.toy_sentences import (
@@ -157,11 +157,13 @@ def test_padding_adds_nothing_and_the_loss_is_the_sum_over_sentences(
 ) -> None:
     task = make_sentence_task(regression)
     model = make_sentence_model(arch, task, dropout=0.0, attention_dropout=0.0).double()
+    perturb_layers(model)
     criterion = make_sentence_criterion(task=task)
     options = dict(regression=regression, decoder_input="bart" in arch)
     whole = make_sentences(**options)
     expected = run(criterion, model, whole)
     padded = run(criterion, model, make_sentences(extra_padding=3, **options))
+    assert min(expected[1][name] for name in TERMS) > 0
     assert_same(padded, expected, **DOUBLE)
     parts = []
     for rows in (slice(0, 1), slice(1, 4)):
@@ -266,9 +268,7 @@ def test_half_precision_is_near_to_float32(arch: str, regression: bool, dtype: A
     task = make_sentence_task(regression)
     none = dict(dropout=0.0, attention_dropout=0.0, activation_fn="gelu")
     model = make_sentence_model(arch, task, **none).to(dtype).float()
-    for name, module in model.named_modules():
-        if name.rpartition(".")[0].endswith("layers"):
-            module.register_forward_pre_hook(perturb)
+    perturb_layers(model)
     sample = make_sentences(regression=regression, decoder_input="bart" in arch)
     criterion = make_sentence_criterion(task=task, **weights(ALPHA, BETA, GAMMA))
     expected = run(criterion, model, sample)

@@ -63,7 +63,10 @@ def check_marker(block: Block, names: list[str]) -> None:
         # A target of make installs first; what it starts then is a program like the others.
         for name in (name for name in names if name != "make"):
             module = name.removesuffix(".py").replace("/", ".")
-            if not any(way in text for way in (Path(name).name, module, ALIASES.get(name, name))):
+            ways = (Path(name).name, module, ALIASES.get(name, name))
+            # Scripts of several folders have the same name.
+            its_folder = rf'\b{re.escape(Path(name).parent.name)}["/.]' if "/" in name else ""
+            if not (any(way in text for way in ways) and re.search(its_folder, text)):
                 raise DocumentError(f"{rest} does not start {name}")
     else:
         raise DocumentError("no comment above it says what tests it, or why nothing does")
@@ -147,6 +150,15 @@ def test_a_wrong_comment_is_found(comment: str, message: str) -> None:
     block = Block(ROOT / "README.md", 1, "bash", "", comment)
     with pytest.raises(DocumentError, match=message):
         check_marker(block, ["scripts/compare.sh", "scripts/train.sh"])
+
+
+def test_a_script_of_the_same_name_is_another() -> None:
+    block = Block(
+        ROOT / "README.md", 1, "bash", "", "tested by: tests/scripts/scores/test_compare.py"
+    )
+    check_marker(block, ["scripts/compare.sh"])
+    with pytest.raises(DocumentError, match="does not start examples/summarization/compare.sh"):
+        check_marker(block, ["examples/summarization/compare.sh"])
 
 
 def test_blocks_that_look_like_commands_are_said_to_be() -> None:

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import yaml
+from fairseq.criterions import CRITERION_DATACLASS_REGISTRY, CRITERION_REGISTRY
+from fairseq.models import ARCH_MODEL_REGISTRY
 
 import lrdrop_fairseq
 from tests.documents.markdown import ROOT, files
@@ -49,6 +51,25 @@ def test_one_version() -> None:
     assert lrdrop_fairseq.__version__ == version
     changes = re.findall(r"^## .*?(\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert changes[0] == version  # the newest comes first
+
+
+def test_the_options_of_the_readme_are_those_of_the_code() -> None:
+    """All criterions and architectures, and the defaults of what is a number."""
+    readme = (ROOT / "README.md").read_text()
+    table = readme.partition("\n## Options\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `--([\w-]+)[^|]*\|([^\n]*)", table, re.MULTILINE))
+    for flag, registry in (("criterion", CRITERION_REGISTRY), ("arch", ARCH_MODEL_REGISTRY)):
+        named = set(re.findall(r"`(lr_drop_\w+)`", rows[flag]))
+        assert named == {name for name in registry if name.startswith("lr_drop_")}
+    classes = [CRITERION_DATACLASS_REGISTRY[name] for name in sorted(CRITERION_DATACLASS_REGISTRY)
+               if name.startswith("lr_drop_")]  # fmt: skip
+    sentences = CRITERION_DATACLASS_REGISTRY["lr_drop_sentence_prediction"]
+    for flag in ("hidden-weight", "attention-weight", "output-weight", "start", "ramp"):
+        default, _, of_sentences = rows[f"lr-drop-{flag}"].split("|")[0].partition("; sentences ")
+        for config in classes:
+            expected = of_sentences if of_sentences and config is sentences else default
+            found = getattr(config(), f"lr_drop_{flag.replace('-', '_')}")
+            assert found == float(expected), (config, flag)
 
 
 def test_one_paper() -> None:

@@ -582,7 +582,7 @@ def trained(root: Path, encoder: Path) -> Path:
     return root / "save"
 
 
-def score(root: Path, save_dir: Path, *more: str) -> str:
+def score(root: Path, save_dir: Path) -> str:
     """evaluate.py score in this process, on the test set."""
     record = json.loads((save_dir / "seed2" / "finetune.json").read_text())
     assert record["finished"]

@@ -92,7 +92,9 @@ def test_bart(bart: Any, arch: str, mask: bool, tmp_path: Path) -> None:
     stock = make_trainer(task, "--task=translation", "--arch=bart_base", *sizes,
                          "--criterion=label_smoothed_cross_entropy")  # fmt: skip
     stock.load_checkpoint(str(tmp_path / "tuned.pt"), **RESET)
-    for (name, mine), other in zip(trainer.model.named_parameters(), stock.model.parameters()):
+    for (name, mine), other in zip(
+        trainer.model.named_parameters(), stock.model.parameters(), strict=True
+    ):
         assert torch.equal(mine, other), name
 
 
@@ -153,6 +155,8 @@ def test_roberta(names: str, arch: str, tmp_path: Path) -> None:
     stock = make_trainer(task, "--task=sentence_prediction", "--arch=roberta_base", *flags(SIZES),
                          "--criterion=sentence_prediction", "--num-classes=3")  # fmt: skip
     stock.load_checkpoint(str(tmp_path / "tuned.pt"), **RESET)
-    for (name, mine), other in zip(trainer.model.named_parameters(), stock.model.parameters()):
+    for (name, mine), other in zip(
+        trainer.model.named_parameters(), stock.model.parameters(), strict=True
+    ):
         assert torch.equal(mine, other), name
     assert HEAD in stock.model.classification_heads

@@ -24,7 +24,7 @@ def pair(**options: Any) -> tuple[Any, Any]:
     """Our and fairseq's model with the same parameters."""
     ours, theirs = (make_sentence_model(arch, **options) for arch in ("lr_drop_roberta", "roberta"))
     assert (type(ours), type(theirs)) == (LRDropRoberta, RobertaModel)
-    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters()):
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(mine, other), name
     return ours, theirs
 

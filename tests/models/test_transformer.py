@@ -86,7 +86,7 @@ def test_state_dicts_travel_both_ways(variant: Any) -> None:
 
 def test_same_seed_same_initialization(variant: Any) -> None:
     ours, theirs = make_model(**variant), make_stock_model(**variant)
-    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters()):
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(mine, other), name
 
 

@@ -57,7 +57,7 @@ def pair(**values: Any) -> tuple[Any, Any]:
 
 def test_same_seed_same_initialization(variant: Any) -> None:
     ours, theirs = make_language_model(**variant), stock(**variant)
-    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters()):
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.equal(mine, other), name
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,8 @@ SCRIPTS = sorted(
     for path in (ROOT / folder).rglob("*.sh")
     if path.read_bytes().startswith(b"#!")  # the others are sourced
 )
+# Of bash itself: it warns of a locale that the machine lacks.
+FIXED = {"LC_ALL": "C"}
 HINDERING = {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "default,error::UserWarning"}
 # What the script's own commands would get: it sees no arguments but --help, and then ends.
 ASK = 'trap "echo; env" EXIT; source "$0" --help'
@@ -24,7 +25,7 @@ ASK = 'trap "echo; env" EXIT; source "$0" --help'
 def help_and_environment(script: str, **variables: str) -> tuple[str, list[str]]:
     """What a script prints, called by a relative name, and the variables that it passes on."""
     # CDPATH as interactive shells have it: first of all where the folders of this name are.
-    environment = {**os.environ, **HINDERING, "CDPATH": f"{ROOT}:{Path.home()}", **variables}
+    environment = {**os.environ, **FIXED, **HINDERING, "CDPATH": f"{ROOT}:/usr", **variables}
     done = subprocess.run(
         ["bash", "-c", ASK, script], cwd=ROOT, env=environment, capture_output=True, text=True
     )

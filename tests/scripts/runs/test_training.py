@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
+# Or bash warns of a locale that the machine lacks.
+ENVIRONMENT = {**os.environ, "LC_ALL": "C"}
 NOTE = """
 source scripts/common.sh; source scripts/runs/training.sh
 devices="$1" processes="$2" extra=("${@:3}")
@@ -29,7 +32,7 @@ note_published_batch 4 16
 )
 def test_the_published_batch(devices: int, processes: int, extra: list[str], said: str) -> None:
     command = ["bash", "-euc", NOTE, "train.sh", str(devices), str(processes), *extra]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert said in done.stderr and bool(done.stderr) == bool(said)
 
@@ -57,5 +60,5 @@ def test_half_precision_on_a_gpu_unless_something_else_is_asked_for(
     model: str, extra: list[str], flags: str
 ) -> None:
     command = ["bash", "-euc", DEVICE, "train.sh", model, *extra]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip()) == (0, flags), done.stderr
