@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,25 @@ def test_raw_text_in_raw_text_out(toy_run: toy.ToyRun, expected: list[str]) -> N
     sentences = toy.lines(toy_run.texts / "test.de")
     assert model.translate(sentences) == expected
     assert model.translate(sentences[0]) == expected[0], "a single string gives a single string"
+
+
+def test_interactive_translates_and_validate_finds_the_loss_of_the_training(
+    toy_run: toy.ToyRun, expected: list[str]
+) -> None:
+    """fairseq's other two commands of a trained model, with the plugin."""
+    data = (toy_run.data, "--path", toy_run.checkpoint, "--user-dir", toy.PLUGIN, "--cpu")
+    output = toy.with_plugin(
+        "fairseq_cli.interactive", *data, "--beam=5", "--bpe=sentencepiece",
+        f"--sentencepiece-model={toy_run.data}/sentencepiece.model",
+        f"--input={toy_run.texts}/test.de", "--source-lang=de", "--target-lang=en",
+    )  # fmt: skip
+    lines = [line.split("\t") for line in output.splitlines() if line.startswith("D-")]
+    assert [text.strip() for _, _, text in lines] == expected
+
+    output = toy.with_plugin("fairseq_cli.validate", *data, "--max-tokens=400")
+    (loss,) = re.findall(r"valid on 'valid' subset .*?\| loss ([\d.]+)", output)
+    state = torch.load(toy_run.checkpoint, weights_only=False)
+    assert float(loss) == pytest.approx(state["extra_state"]["val_loss"], abs=6e-4)
 
 
 _FIVE_LINES = """
