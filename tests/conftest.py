@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,15 +54,33 @@ def toy_run(tmp_path_factory: pytest.TempPathFactory) -> toy.ToyRun:
     """Raw text through prepare.sh and train.sh; the model has learned most of the words."""
     from tests import toy_run as toy
 
-    folder = tmp_path_factory.mktemp("toy run")
-    toy.write_texts(folder)
-    toy.prepare(folder, folder / "data", "--vocab-size", "50")
-    checkpoint = toy.train(
-        folder / "data", folder / "checkpoints", 120,
-        "--encoder-normalize-before", "--decoder-normalize-before",
-        "--eval-bleu", "--eval-bleu-args", '{"max_len_b": 30}',
-    )  # fmt: skip
-    return toy.ToyRun(folder, folder / "data", checkpoint)
+    def make(folder: Path) -> None:
+        toy.write_texts(folder)
+        toy.prepare(folder, folder / "data", "--vocab-size", "50")
+        toy.train(
+            folder / "data", folder / "checkpoints", 120,
+            "--encoder-normalize-before", "--decoder-normalize-before",
+            "--eval-bleu", "--eval-bleu-args", '{"max_len_b": 30}',
+        )  # fmt: skip
+
+    folder = made_once(tmp_path_factory, "toy run", make)
+    return toy.ToyRun(folder, folder / "data", folder / "checkpoints" / "checkpoint_last.pt")
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one of xdist's workers fills for all of them: only to be read."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder, complete = base / name, base / f"{name}.complete"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker in which it failed
+            folder.mkdir()
+            make(folder)
+            complete.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")

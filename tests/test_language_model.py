@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fairseq.checkpoint_utils import load_checkpoint_to_cpu
 
 from lrdrop_fairseq.average_checkpoints import main as average
 from lrdrop_fairseq.dropout_gap import __main__ as gap
@@ -210,6 +211,11 @@ def test_checkpoints_average(trained: tuple[Path, str], data: Path, tmp_path: Pa
     paths = sorted(map(str, trained[0].glob("checkpoint_*_*0.pt")))
     out = tmp_path / "average.pt"
     assert len(paths) == 3 and average(["--inputs", *paths, "--output", str(out)]) == 0
+    inputs = [load_checkpoint_to_cpu(path)["model"] for path in paths]
+    for name, value in load_checkpoint_to_cpu(str(out))["model"].items():
+        if value.is_floating_point():
+            mean = torch.stack([model[name] for model in inputs]).mean(dim=0)
+            torch.testing.assert_close(value, mean, msg=name)
     _, found = perplexity(with_plugin, data, out, f"--user-dir={PLUGIN}")
     assert 1.5 < float(found) < 20
 
