@@ -70,7 +70,7 @@ def test_both_paths_of_attention_are_taken(architecture: str) -> None:
     [
         # in LR-Drop's own form alone
         (criterion, "chunked_output_terms", times(1.1), ["loss", "gradient"]),
-        (layer_terms, "blockwise_attention_distance", value_times(3.0), ["loss", "attention"]),
+        (layer_terms, "blockwise_attention_distance", value_times(100.0), ["loss", "attention"]),
         (layer_terms, "blockwise_attention_distance", Tensor.detach, ["gradient"]),
         (layer_terms, "blockwise_attention_distance", lambda distance: distance, []),
     ],
