@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,3 +29,15 @@ def kill_when(said: str, command: Sequence[str], **options: Any) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         lines.read()  # ends when no process is left that could write
     assert process.wait() == -signal.SIGKILL
+
+
+def assert_ended(number: int) -> None:
+    """The process of this number is no more, or soon will be."""
+    for _ in range(1200):
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.kill(number, signal.SIGKILL)
+    raise AssertionError(f"process {number} goes on")

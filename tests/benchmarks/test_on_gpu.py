@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.killed import assert_ended
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "benchmarks" / "on_gpu.sh"
 PARTS = ["machine", "precisions", "tests", "steps", "attention"]
@@ -140,7 +142,7 @@ def test_a_part_that_takes_too_long_is_ended_and_the_others_go_on(tmp_path: Path
     assert result.returncode == 1
     assert parts(folder) == {**dict.fromkeys(PARTS, "ok"), "machine": "out of time"}
     assert result.stderr.splitlines()[-1].endswith("not all parts came to their end: machine")
-    assert_ended(tmp_path / "record")
+    assert_ended(int((tmp_path / "record").read_text()))
 
 
 def test_a_signal_ends_the_part_too_and_nothing_of_an_earlier_run_is_shown(tmp_path: Path) -> None:
@@ -156,16 +158,4 @@ def test_a_signal_ends_the_part_too_and_nothing_of_an_earlier_run_is_shown(tmp_p
     assert process.returncode == 1 and "stopped" in errors and "benchmarks.gpu_summary" in errors
     assert parts(tmp_path / "out") == {"machine": "ok"}
     assert not (tmp_path / "out" / "steps.csv").exists()
-    assert_ended(tmp_path / "record")
-
-
-def assert_ended(record: Path) -> None:
-    """The process that noted its number there is no more (or soon will be)."""
-    number = int(record.read_text())
-    for _ in range(1200):
-        try:
-            os.kill(number, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"process {number} goes on")
+    assert_ended(int((tmp_path / "record").read_text()))

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.processes import OUT_OF_MEMORY, KeptProcess, ProcessFailed, in_process
+from tests.killed import assert_ended
 
 
 def kill() -> None:
@@ -57,14 +57,7 @@ def test_one_whose_parent_is_killed_ends_too(tmp_path: Path) -> None:
     child = int(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    for _ in range(1200):
-        try:
-            os.kill(child, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("it goes on")
+    assert_ended(child)
 
 
 @pytest.mark.parametrize(

@@ -752,18 +752,16 @@ def test_when_the_time_is_up_what_there_is_is_scored(
     assert [(row["seed"], row["stopped"]) for row in rows] == [("1", ""), ("3", "")]
 
 
-def heeds_hangups() -> None:
-    """Whatever started the tests: under nohup a process ignores them."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_a_second_runner_is_refused_and_an_ended_one_leaves_nothing_running(
     tmp_path: Path, killed: Killed, fake: dict[str, str], ending: signal.Signals
 ) -> None:
+    """By SIGHUP, too, unless it was started with nohup, which has it ignored."""
+    hangups = signal.SIG_DFL if ending == signal.SIGHUP else signal.SIG_IGN
     arguments = seeds(tmp_path, "[3]", killed)
     first = subprocess.Popen(
-        [str(STUDY / "run.sh"), *arguments], preexec_fn=heeds_hangups,
+        [str(STUDY / "run.sh"), *arguments],
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, hangups),
         env={**toy.ENVIRONMENT, **fake}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert first.stderr is not None
@@ -774,6 +772,10 @@ def test_a_second_runner_is_refused_and_an_ended_one_leaves_nothing_running(
     wait_for(lambda: (cell / "checkpoint_best.pt").is_file())
     with cell.with_name(".LR-Drop-seed3.lock").open() as lock:
         assert not is_free(lock)
+        if hangups == signal.SIG_IGN:
+            first.send_signal(signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                first.wait(timeout=3)
         first.send_signal(ending)
         first.stderr.read()
         assert first.wait() == 128 + ending
