@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fairseq.logging import metrics
 
 from tests import warm
 
@@ -51,6 +50,9 @@ def pytest_collectstart() -> None:
 
 def pytest_runtest_setup() -> None:
     """No test sees what others have left in the process."""
+    # Not at the head of the file: the process that hands out the tests has no use for fairseq.
+    from fairseq.logging import metrics
+
     metrics.reset()  # fairseq never does, and a name keeps its kind of meter
     os.environ.pop("LRDROP_SAVE_DIR_HOLDER", None)  # of a training in this process
     warm.restore_settings()
