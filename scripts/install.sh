@@ -135,13 +135,6 @@ has_fairseq() { check fairseq "$FAIRSEQ" "$FAIRSEQ_VERSION" "${EXTENSIONS[@]}"; 
 # has_package EXTRAS: this package is there, and all it requires in the tested version.
 has_package() { check package "$ROOT" "$work/constraints.txt" "$1"; }
 
-# compile_packages: to bytecode on all cores, where pip would take one, and half of its time for it. Some files are
-# templates, or for another Python: pip says nothing of them either.
-compile_packages() {
-    "$PY" -m compileall -qq -j 0 "$("$PY" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-        >>"$LOG" 2>&1 || true
-}
-
 # install_package EXTRAS: this package, editable, with all it requires, and fairseq if just built.
 install_package() {
     local extras="$1"
@@ -155,7 +148,6 @@ install_package() {
     note "installing this package and what it and fairseq require: about 40 s"
     logged "installing this package" "$PY" -m pip install --no-compile -c "$work/constraints.txt" \
         --no-build-isolation "${wanted[@]}"
-    compile_packages
     if ! has_fairseq || ! has_package "$extras"; then
         die "pip reported success, but what is installed is wrong, see above:" \
             "remove $VENV and run this again"

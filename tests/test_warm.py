@@ -36,6 +36,11 @@ def test_a_fork_has_fairseq_and_other_settings_get_a_new_interpreter() -> None:
     assert python("-s", "-c", LOADED).stdout == "False\n"
     starts = f"import signal, subprocess; subprocess.Popen, signal.signal; {LOADED}"
     assert python("-c", starts).stdout == "False\n"
+    spawns = (
+        "import multiprocessing; pool = multiprocessing.get_context('spawn').Pool(1)\n"
+        "print(pool.apply(eval, (\"'fairseq' in __import__('sys').modules\",)))"
+    )
+    assert python("-c", spawns).stdout == "True\n"
     becomes = f"import os, sys; os.execv(sys.executable, [sys.executable, '-c', {LOADED!r}])"
     assert python("-c", becomes).stdout == "True\n"
     own = "import sys; print(*(name for name in sys.modules if name == 'fair' + 'seq'))"

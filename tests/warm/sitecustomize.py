@@ -17,7 +17,8 @@ def is_a_command(arguments):
 def is_to_be_this_process(arguments):
     """Whether a fork would take longer, have other signals, or become another program.
 
-    Code that names nothing of what the server has loaded takes less time by itself than as a fork.
+    Code that names nothing of what the server has loaded takes less time by itself than as a fork;
+    what a process that multiprocessing spawns needs it does not say.
     A signal to the group of processes reaches what this process starts, and nothing of a fork's.
     One that says "[-- COMMAND]" turns into a command that it is given. A missing file is for the
     interpreter to name.
@@ -33,7 +34,8 @@ def is_to_be_this_process(arguments):
                 text = code.read()
         except OSError:
             return True
-    if kind == "-c" and "torch" not in text and "fairseq" not in text:
+    loaded = ("torch", "fairseq", "multiprocessing.spawn")
+    if kind == "-c" and not any(name in text for name in loaded):
         return True
     if "subprocess.Popen" in text and "signal.signal" in text:
         return True

@@ -6,7 +6,6 @@ The expected tokens are what Moses' Perl scripts print for the same lines (Moses
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from fairseq.data.encoders.moses_tokenizer import MosesTokenizer, MosesTokenizer
 
 from scripts.corpora import moses_cleaning, moses_text, parallel_lines, prepare_text
 from tests import warm
+from tests.scripts.corpora.line_functions import dying, failing
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN_MODULE = ROOT / "scripts" / "runs" / "run_module.py"
@@ -219,15 +219,6 @@ def test_the_result_does_not_depend_on_the_workers(monkeypatch: pytest.MonkeyPat
     assert list(parallel_lines.map_lines(*make, [], 2)) == []
 
 
-def failing(bad: str) -> Any:
-    def check(line: str) -> str:
-        if line == bad:
-            raise ValueError(f"line {line}")
-        return line
-
-    return check
-
-
 def test_a_worker_s_error_is_raised_here_after_the_lines_before_its_batch() -> None:
     size = parallel_lines.BATCH_LINES
     lines = map_numbers(3 * size)
@@ -235,11 +226,6 @@ def test_a_worker_s_error_is_raised_here_after_the_lines_before_its_batch() -> N
     assert [next(results) for _ in range(size)] == map_numbers(size)
     with pytest.raises(ValueError, match=f"line {size + 3}"):
         next(results)
-
-
-def dying(_: str) -> Any:
-    """As a worker ends that the system kills."""
-    return lambda line: os._exit(1)
 
 
 def test_a_worker_that_is_killed_is_an_error() -> None:
