@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench gpu check test tests lint clean
+.PHONY: help install demo bench gpu check test pytest lint clean
 
 # What runs after the installation sees .venv first on PATH, as in an activated environment.
 ENV = env PATH="$(CURDIR)/.venv/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
@@ -59,9 +59,9 @@ check: lint
 
 # Side by side: without its cache mypy takes a core for most of a minute.
 test: $(DEV)
-	$(MAKE) --no-print-directory --jobs 2 lint tests
+	$(MAKE) --no-print-directory --jobs 2 lint pytest
 
-tests: $(DEV)
+pytest: $(DEV)
 	$(PYTEST)
 
 clean:
