@@ -57,7 +57,9 @@ logged() {
         "run this again once the cause is removed"
 }
 
-check() { "$PY" "$ROOT/scripts/runs/install_checks.py" "$@"; }
+# Also compiles what it imports (torch, fairseq), once and for all: pip is told not to, as it takes a minute for what is
+# never imported; and where nothing may be written later, as in many a container, each command would do it anew.
+check() { env -u PYTHONDONTWRITEBYTECODE "$PY" "$ROOT/scripts/runs/install_checks.py" "$@"; }
 
 # check_compiler: fairseq has C++ to compile; better to say now than minutes later.
 check_compiler() {
