@@ -35,6 +35,9 @@ readonly EXTENSIONS=(
 )
 readonly VENV="$ROOT/.venv"
 readonly PY="$VENV/bin/python" LOG="$VENV/install.log"
+# pip is told not to compile, as most of it is never imported; what is imported here (torch, fairseq) is compiled once
+# and for all, also where this is set, as in many a container, in which else each command would do it anew.
+unset PYTHONDONTWRITEBYTECODE
 
 # logged WHAT COMMAND...: runs COMMAND into the log; if it fails, shows the log's end and first
 # errors, and stops.
@@ -57,9 +60,7 @@ logged() {
         "run this again once the cause is removed"
 }
 
-# Also compiles what it imports (torch, fairseq), once and for all: pip is told not to, as it takes a minute for what is
-# never imported; and where nothing may be written later, as in many a container, each command would do it anew.
-check() { env -u PYTHONDONTWRITEBYTECODE "$PY" "$ROOT/scripts/runs/install_checks.py" "$@"; }
+check() { "$PY" "$ROOT/scripts/runs/install_checks.py" "$@"; }
 
 # check_compiler: fairseq has C++ to compile; better to say now than minutes later.
 check_compiler() {
