@@ -1,8 +1,8 @@
-# make install | demo | bench | gpu | check | test | lint | clean; "make help" says what each does.
+# make install | demo | bench | gpu | check | test | test-all | lint | clean; "make help" says what each does.
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo bench gpu check test pytest lint clean
+.PHONY: help install demo bench gpu check test test-all pytest lint clean
 
 # What runs after the installation sees .venv first on PATH, as in an activated environment.
 ENV = env PATH="$(CURDIR)/.venv/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv"
@@ -13,7 +13,8 @@ help:
 	@echo 'make bench     time and memory of a training step, beside plain training and R-Drop (long)'
 	@echo 'make gpu       the precisions, the tests and the times that need a GPU, in at most 10 minutes'
 	@echo 'make check     lint, types, shellcheck and the unit tests, in at most a minute: for every save'
-	@echo 'make test      lint, types, shellcheck and all tests; installs what they need'
+	@echo 'make test      lint, types, shellcheck and the tests; installs what they need'
+	@echo 'make test-all  the same with the tests that are marked long: benchmarks as a whole, for the most part'
 	@echo 'make lint      the checks alone'
 	@echo 'make clean     remove caches and build products (not .venv, not results)'
 
@@ -55,14 +56,18 @@ PYTEST = $(ENV) OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --maxproc
 
 # The tests that tests/unit.py does not skip; those that it does are not worth a line each.
 check: lint
-	$(PYTEST) --unit -m "not slow" -rfE
+	$(PYTEST) --unit -m "not slow and not long" -rfE
 
 # Side by side: without its cache mypy takes a core for most of a minute.
 test: $(DEV)
 	$(MAKE) --no-print-directory --jobs 2 lint pytest
 
+test-all: MARKED =
+test-all: lint pytest
+
+MARKED = -m "not long"
 pytest: $(DEV)
-	$(PYTEST)
+	$(PYTEST) $(MARKED)
 
 clean:
 	rm -rf build/lib build/bdist.* dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

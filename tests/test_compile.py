@@ -47,11 +47,13 @@ def fresh_compiler() -> None:
     ("compiled", "backend", "largest_map", "options"),
     [
         (whole, "eager", 256, {"attention_dropout": 0.2}),
-        (in_place, "eager", 0, {}),
-        (decoder, "eager", 256, {}),
+        pytest.param(in_place, "eager", 0, {}, marks=pytest.mark.long),
+        pytest.param(decoder, "eager", 256, {}, marks=pytest.mark.long),
         (layer, "eager", 0, {}),
         (whole, "eager", 256, {"checkpoint_activations": True}),
-        (decoder, "aot_eager", 256, {"share_all_embeddings": True}),
+        pytest.param(
+            decoder, "aot_eager", 256, {"share_all_embeddings": True}, marks=pytest.mark.long
+        ),
     ],
 )
 def test_training_is_that_of_the_uncompiled_model(

@@ -49,6 +49,7 @@ def test_where_memory_ends_before_the_limit_a_length_does_not_fit(
         attention_layer._fits("dense", 512, 2.0**40)
 
 
+@pytest.mark.long
 def test_what_needs_far_more_than_the_limit_ends_before_it_takes_it() -> None:
     """The maps of 2,048 tokens alone are more than 0.5 GiB. The limit is one of the process."""
     with KeptProcess() as process:
@@ -103,6 +104,7 @@ def test_what_does_not_fit_is_a_line_and_no_end(
     assert "| dense     | 64  | out of memory |" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_process_that_is_kept_measures_as_on_a_gpu() -> None:
     with KeptProcess() as process:
         for length in (32, 64):

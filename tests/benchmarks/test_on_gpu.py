@@ -88,6 +88,7 @@ def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 def test_all_parts_run_on_a_cpu(tmp_path: Path) -> None:
     folder = tmp_path / "with spaces"
     result = run("--device", "cpu", "--smoke", "--output", folder)

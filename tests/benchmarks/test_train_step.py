@@ -134,6 +134,7 @@ def test_an_update_is_an_update_and_its_phases_are_its_parts(
         step.run_phases(1)
 
 
+@pytest.mark.long
 def test_an_update_that_overflows_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """fairseq skips it, and halves the loss scale."""
     # Where it overflows, fairseq puts a zero on the GPU without asking whether there is one.

@@ -92,6 +92,7 @@ def test_one_that_fails_says_so_in_its_row_and_the_others_go_on(
     assert f" {problem} |" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_the_command_writes_a_table_and_a_csv(tmp_path: Path) -> None:
     path = tmp_path / "new" / "results.csv"
     done = command(
