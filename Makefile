@@ -62,12 +62,11 @@ check: lint
 test: $(DEV)
 	$(MAKE) --no-print-directory --jobs 2 lint pytest
 
-test-all: MARKED =
-test-all: lint pytest
+test-all: lint
+	$(PYTEST)
 
-MARKED = -m "not long"
 pytest: $(DEV)
-	$(PYTEST) $(MARKED)
+	$(PYTEST) -m "not long"
 
 clean:
 	rm -rf build/lib build/bdist.* dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

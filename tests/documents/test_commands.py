@@ -28,7 +28,7 @@ ALIASES = {
 }
 COMMAND_IN_TEXT = re.compile(
     r"(?:scripts|examples|benchmarks)/\S+\.(?:sh|py)(?:\s|$)"
-    r"|python -m (?:lrdrop_fairseq|benchmarks)\b|python (?:scripts|examples)/|make [a-z]+$"
+    r"|python -m (?:lrdrop_fairseq|benchmarks)\b|python (?:scripts|examples)/|make [a-z-]+$"
 )
 
 
