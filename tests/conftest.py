@@ -39,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """Or each collection of garbage goes through all of torch and fairseq, a tenth of the time."""
+    from tests.warm.quick_configs import share_config_store  # hydra, which fairseq imports
+
+    share_config_store()
     gc.collect()
     gc.freeze()
 

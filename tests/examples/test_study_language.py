@@ -225,6 +225,7 @@ def parameters(folder: Path) -> Any:
     return load_checkpoint_to_cpu(str(folder / "checkpoint_last.pt"))["model"]
 
 
+@pytest.mark.long  # test_study.py kills one, too
 def test_a_killed_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost, and the cell equals a training that was never interrupted, bit for bit."""
     folder, output = tmp_path / "text", tmp_path / "out"

@@ -333,6 +333,7 @@ def write_animals(folder: Path) -> None:
         (folder / f"{subset}.tsv").write_text("".join(lines))
 
 
+@pytest.mark.long  # test_study.py kills one, too
 def test_a_killed_study_goes_on(tmp_path: Path) -> None:
     """Seed 1 is trained here, twice begun; seed 2 comes from another machine."""
     make_folder(tmp_path / "bert", "bert")

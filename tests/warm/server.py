@@ -22,6 +22,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
+from quick_configs import share_config_store
 from warm_settings import settings
 
 MOST_FILES = 250  # that one message can carry
@@ -48,6 +49,7 @@ def main() -> None:
     logging.root.handlers.clear()
     logging.root.setLevel(logging.WARNING)
     torch.set_num_threads(1)
+    share_config_store()
     # What the imports would take apart at the end ends with the process, and takes longer than most
     # commands.
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
