@@ -47,6 +47,7 @@ def apply() -> None:
     vocabulary.train_on_the_dictionary_of_the_checkpoint()
     vocabulary.use_models_with_their_dictionary()
     checkpoint_use.name_the_checkpoint()  # of what the one before says, too
+    checkpoint_use.refuse_a_restore_file_that_is_not_there()
     checkpoint_use.begin_the_moving_average_that_is_not_there()
     checkpoint_use.say_what_a_resumed_training_lacks()
     checkpoint_use.build_meters_alone()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import shlex
+from pathlib import Path
 from typing import Any
 
 from fairseq import checkpoint_utils
 from fairseq.data.fasta_dataset import FastaDataset
+from fairseq.file_io import PathManager
 from fairseq.logging import meters
 from fairseq.trainer import Trainer
 
@@ -17,6 +19,7 @@ from lrdrop_fairseq.wrappers import unwrap
 
 # The mark of the second repair of ``Trainer.load_checkpoint`` here.
 AVERAGED = "_lrdrop_begins_moving_average"
+MISSING = "_lrdrop_refuses_missing_file"  # and of that of ``checkpoint_utils.load_checkpoint``
 
 
 def name_the_checkpoint() -> None:
@@ -39,6 +42,34 @@ def name_the_checkpoint() -> None:
             raise Refused(f"{names}: {error}") from error
 
     replace(checkpoint_utils, load_model_ensemble_and_task)
+
+
+def refuse_a_restore_file_that_is_not_there() -> None:
+    """Let ``--restore-file`` fail where there is no such file.
+
+    fairseq says "No existing checkpoint found" among a hundred other lines and trains a random
+    model.  One in ``--save-dir`` need not be there: the first run of a command has none yet.
+
+    Ends with: a fairseq that looks for the file, as for that of ``--finetune-from-model`` (none so
+    far).
+    """
+    original = checkpoint_utils.load_checkpoint
+    if hasattr(original, MISSING):
+        return
+
+    @functools.wraps(original)
+    def load_checkpoint(cfg: Any, trainer: Any, **passthrough_args: Any) -> Any:
+        path = cfg.restore_file.replace(".pt", f"{trainer.checkpoint_suffix or ''}.pt")
+        given = cfg.restore_file != "checkpoint_last.pt"  # which is in --save-dir
+        elsewhere = Path(path).resolve().parent != Path(cfg.save_dir).resolve()
+        if given and elsewhere and not PathManager.isfile(path):
+            raise Refused(
+                f"--restore-file {path} does not exist: the training would begin with a random "
+                "model. Correct the path, or leave the option out"
+            )
+        return original(cfg, trainer, **passthrough_args)
+
+    replace(checkpoint_utils, load_checkpoint, MISSING)
 
 
 def say_what_a_resumed_training_lacks() -> None:

@@ -6,9 +6,11 @@ import inspect
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from fairseq import checkpoint_utils
 from fairseq.data.fasta_dataset import FastaDataset
 from fairseq.logging import meters
 from fairseq.trainer import Trainer
@@ -34,6 +36,20 @@ def test_a_training_says_what_it_cannot_go_on_from(name: str, tmp_path: Path) ->
         inspect.unwrap(Trainer.load_checkpoint)(trainer, path)  # several repairs wrap it
     with pytest.raises(Refused, match=f"checkpoint.pt: holds no '{name}', .*--reset-optimizer"):
         trainer.load_checkpoint(path)
+
+
+def test_a_restore_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """But for one in the folder of the training, which its first run does not have."""
+    folder, missing = tmp_path / "run", tmp_path / "pretrianed.pt"
+    trainer = make_trainer("--save-dir", str(folder), "--restore-file", str(missing))
+    trainer.get_train_iterator = lambda **options: SimpleNamespace(epoch=options["epoch"])
+    options = trainer.cfg.checkpoint
+    fairseqs = inspect.unwrap(checkpoint_utils.load_checkpoint)
+    assert fairseqs(options, trainer)[0] is None  # it would train a random model
+    with pytest.raises(Refused, match=f"--restore-file {missing} does not exist: the training"):
+        checkpoint_utils.load_checkpoint(options, trainer)
+    options.restore_file = str(folder / "checkpoint_last.pt")
+    assert checkpoint_utils.load_checkpoint(options, trainer)[1].epoch == 1
 
 
 @pytest.mark.parametrize("fp32", [[], ["--ema-fp32"]])
