@@ -150,7 +150,7 @@ if [[ "$half_precision" == yes ]]; then find_device "preset '$preset'"; else fin
 if [[ -f "$save_dir/checkpoint_last.pt" ]]; then
     note "resuming from $save_dir/checkpoint_last.pt"
 else
-    note "starting from scratch (no checkpoint_last.pt in $save_dir)"
+    note "starting a new training (no checkpoint_last.pt in $save_dir)"
 fi
 
 # Without torchrun, fairseq itself starts one process per visible GPU.

@@ -229,7 +229,7 @@ def test_log_and_resume(environment: dict[str, str], tmp_path: Path, data: Path)
     save_dir = tmp_path / "save"
     command = (data, "--method", "plain", "--preset", "multi30k", "--save-dir", save_dir)
     first = run(environment, *command)
-    assert first.stdout == "trained\n" and "starting from scratch" in first.stderr
+    assert first.stdout == "trained\n" and "starting a new training" in first.stderr
     (save_dir / "checkpoint_last.pt").touch()
     second = run(environment, *command)
     assert f"resuming from {save_dir}/checkpoint_last.pt" in second.stderr

@@ -99,7 +99,7 @@ def test_torchrun_trains_and_a_slurm_job_resumes(
     torchrun = ("torchrun", "--standalone", "--nproc-per-node=2", "--no-python", "scripts/train.sh")
     first = run(environment, *torchrun, *train, *flags, 3)
     assert first.returncode == 0, first.stderr
-    assert first.stderr.count("train.sh: starting from scratch") == 1
+    assert first.stderr.count("train.sh: starting a new training") == 1
     assert first.stderr.count("train.sh: command:") == 1
     log = (save_dir / "train.log").read_text()
     assert first.stdout == log and "training on 2 devices" in log and "(rank 1)" not in log
