@@ -5,6 +5,7 @@ The commands get a small model and few updates, and nothing else is changed.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -75,6 +76,21 @@ def test_it_translates_raw_text(used: tuple[Path, str], monkeypatch: pytest.Monk
     printed: list[str] = []
     exec(code("docs/checkpoints.md", "from fairseq.models"), {"print": printed.append})
     assert len(printed) == 1 and isinstance(printed[0], str)
+
+
+def test_the_update_with_the_lowest_loss_is_read_from_a_log(
+    used: tuple[Path, str], tmp_path: Path
+) -> None:
+    line = next(line for line in used[1].splitlines() if " valid on " in line)
+    fields = re.compile(r"nll_loss [0-9.]+ (.*) num_updates [0-9]+")
+    (tmp_path / "checkpoints").mkdir()
+    with (tmp_path / "checkpoints" / "train.log").open("w") as log:
+        for loss, updates in (("10.5", 50), ("5.25", 100), ("5.125", 150), ("5.5", 200)):
+            changed, count = fields.subn(rf"nll_loss {loss} \1 num_updates {updates}", line)
+            assert count == 1
+            log.write(f"{changed}\nepoch 001: 50 / 100 loss=1.0, num_updates=150\n")
+    found = run(code("docs/options.md", "sed -n 's/.* valid on"), tmp_path)
+    assert found == "5.125 bits after 150 updates\n"
 
 
 def test_it_leaves_the_plugin_behind(used: tuple[Path, str]) -> None:
