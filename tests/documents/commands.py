@@ -22,7 +22,9 @@ from tests import toy_run
 from tests.documents.markdown import ROOT
 
 # What is no program of this repository and has no flags of ours.
-FOREIGN = set("-c awk ct2-fairseq-converter git head hf ln mkdir mv pip pre-commit sed sort".split())
+FOREIGN = set(
+    "-c awk ct2-fairseq-converter git head hf ln mkdir mv pip pre-commit sed sort".split()
+)
 PACKAGES = {"benchmarks", "examples", "lrdrop_fairseq", "scripts"}
 # Scripts that hand all of their arguments to another one.
 HANDS_OVER = {"examples/translation/slurm.sh": "scripts/train.sh"}
