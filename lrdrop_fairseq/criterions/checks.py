@@ -124,14 +124,18 @@ def check_decoder(model: nn.Module) -> None:
         )
 
 
-def check_bands(model: nn.Module) -> None:
+def check_bands(model: nn.Module, all_probabilities: bool = False) -> None:
     """Raise ValueError if DistributedDataParallel is to wait for all bands of words of a model.
 
     An adaptive softmax, or an adaptive input, has a matrix for each band of the vocabulary, which
     is not used where a batch has no word of it. fairseq's ``adaptive_loss`` refuses it as well.
+
+    Args:
+        all_probabilities: whether the loss uses those of all words, and so all bands of a softmax.
     """
+    banded = (AdaptiveInput,) if all_probabilities else (AdaptiveInput, AdaptiveSoftmax)
     parallel = any(isinstance(wrapper, DistributedDataParallel) for wrapper in unwrap(model))
-    if parallel and any(isinstance(m, (AdaptiveSoftmax, AdaptiveInput)) for m in model.modules()):
+    if parallel and any(isinstance(module, banded) for module in model.modules()):
         raise Refused(
             "a model with adaptive softmax or adaptive input does not train with --ddp-backend "
             "pytorch_ddp, which waits for the gradients of words that a batch does not have: use "

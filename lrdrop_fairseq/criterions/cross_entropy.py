@@ -7,7 +7,6 @@ from typing import Any
 
 from fairseq import utils
 from fairseq.criterions import register_criterion
-from fairseq.criterions.adaptive_loss import AdaptiveLoss
 from fairseq.criterions.cross_entropy import CrossEntropyCriterion, CrossEntropyCriterionConfig
 from fairseq.logging import metrics
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from lrdrop_fairseq.criterions import checks
 from lrdrop_fairseq.criterions.next_word import UNITS, LRDropNextWordConfig, NextWordCriterion
 from lrdrop_fairseq.criterions.siamese_criterion import log_terms
+from lrdrop_fairseq.losses.adaptive import adaptive_cross_entropy
 from lrdrop_fairseq.output_layer import adaptive_softmax
 
 
@@ -24,20 +24,25 @@ class LRDropCrossEntropyConfig(LRDropNextWordConfig, CrossEntropyCriterionConfig
 
 
 class PlainCrossEntropy(CrossEntropyCriterion):
-    """``adaptive_loss`` where the model has an adaptive softmax, and else ``cross_entropy``."""
-
-    def __init__(self, task: Any, sentence_avg: bool) -> None:
-        super().__init__(task, sentence_avg)
-        self.adaptive_loss = AdaptiveLoss(task, sentence_avg)
+    """``cross_entropy``; as ``adaptive_loss`` computes it where the softmax is adaptive."""
 
     def forward(
         self, model: Any, sample: dict[str, Any], reduce: bool = True
     ) -> tuple[Tensor, int, dict[str, Any]]:
         """See fairseq."""
-        if adaptive_softmax(model) is None:
+        adaptive = adaptive_softmax(model)
+        if adaptive is None:
             return super().forward(model, sample, reduce)  # type: ignore[no-any-return]
+        if not reduce:
+            raise ValueError("the loss of an adaptive softmax is a sum: no reduce=False")
         checks.check_bands(model)
-        return self.adaptive_loss(model, sample, reduce)  # type: ignore[no-any-return]
+        net_output = model(**sample["net_input"])
+        target = model.get_targets(sample, net_output)
+        loss = adaptive_cross_entropy(adaptive, net_output[0], target, self.padding_idx)
+        nsentences, ntokens = target.size(0), sample["ntokens"]
+        log = {"loss": loss.detach(), "ntokens": ntokens, "nsentences": nsentences}
+        log["sample_size"] = nsentences if self.sentence_avg else ntokens
+        return loss, log["sample_size"], log
 
 
 @register_criterion("lr_drop_cross_entropy", dataclass=LRDropCrossEntropyConfig)
@@ -45,8 +50,7 @@ class LRDropCrossEntropyCriterion(NextWordCriterion, PlainCrossEntropy):
     r"""Trains two siamese passes that agree at every layer (LR-Drop, arXiv 2402.16361).
 
     For the objective see :class:`NextWordCriterion`. In validation, and with weights and start 0,
-    it is one plain pass: ``adaptive_loss`` of a model with adaptive softmax, else
-    ``cross_entropy``.
+    it is ``cross_entropy``: one plain pass.
     """
 
     def __init__(
@@ -72,7 +76,7 @@ class LRDropCrossEntropyCriterion(NextWordCriterion, PlainCrossEntropy):
     def single_forward(
         self, model: Any, sample: dict[str, Any]
     ) -> tuple[Tensor, int, dict[str, Any]]:
-        """One plain pass; of an adaptive softmax fairseq's, which leaves most of its words out."""
+        """One plain pass; an adaptive softmax leaves out most of the words for it."""
         if adaptive_softmax(model) is None:
             return super().single_forward(model, sample)
         return PlainCrossEntropy.forward(self, model, sample)

@@ -9,10 +9,12 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
 )
+from torch import Tensor
 
 from lrdrop_fairseq.criterions import checks
 from lrdrop_fairseq.criterions.next_word import UNITS, LRDropNextWordConfig, NextWordCriterion
 from lrdrop_fairseq.criterions.siamese_criterion import log_terms
+from lrdrop_fairseq.output_layer import adaptive_softmax
 
 
 @dataclass
@@ -53,6 +55,22 @@ class LRDropLabelSmoothedCrossEntropyCriterion(
         self.set_up(task, weights, (lr_drop_start, lr_drop_ramp, max_update))
         checks.check_task(task)
         checks.check_label_smoothing(label_smoothing)
+
+    def forward(
+        self, model: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, int, dict[str, Any]]:
+        """See :class:`SiameseCriterion`.
+
+        In validation fairseq sums the losses of an adaptive softmax in the model's precision, which
+        with ``--fp16`` is infinity: there it is the plain pass of the training.
+        """
+        if not model.training and reduce and adaptive_softmax(model) is not None:
+            return self.single_forward(model, sample)
+        return super().forward(model, sample, reduce)
+
+    def check_model(self, model: Any, sample: dict[str, Any]) -> None:
+        super().check_model(model, sample)
+        checks.check_bands(model, all_probabilities=True)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

@@ -131,7 +131,7 @@ class NextWordCriterion(SiameseCriterion):
         parts = halves(output, in_turn=in_turn) if passes == 2 else (output,)
         # P x (B x T x C) -> N x P x C, what the N kept tokens have in each of the P passes.
         kept_parts = [self._without_prefix(x).flatten(0, 1).index_select(0, kept) for x in parts]
-        weight = self.strength * self.output_weight
+        weight = self.strength * self.output_weight if passes == 2 else 0.0
         common = (target.flatten()[kept], self.eps, weight, self.report_accuracy)
         return terms_of(torch.stack(kept_parts, dim=1), *common), net_output
 

@@ -128,18 +128,20 @@ def _ends(trainer: Any, epoch_itr: Any) -> dict[str, int]:
             batches = len(epoch_itr)
         except (NotImplementedError, TypeError):  # of data that are streamed
             return ends
-        first = epoch_itr.next_epoch_idx
-        frequencies = [
-            limits.update_freq[min(epoch, len(limits.update_freq)) - 1]
-            for epoch in range(first, limits.max_epoch + 1)
-        ]
-        if limits.skip_remainder_batch:  # the last batch, and then what fills no update
-            updates = sum((batches - 1) // frequency for frequency in frequencies)
-        else:
-            updates = sum(math.ceil(batches / frequency) for frequency in frequencies)
-        if frequencies:
-            updates -= epoch_itr.iterations_in_epoch // frequencies[0]
-        ends[f"--max-epoch {limits.max_epoch}"] = trainer.get_num_updates() + updates
+        skip, listed = limits.skip_remainder_batch, list(limits.update_freq)
+
+        def updates(frequency: int) -> int:  # of an epoch; without the last batch what fills none
+            return (batches - 1) // frequency if skip else math.ceil(batches / frequency)
+
+        epochs = range(epoch_itr.next_epoch_idx, limits.max_epoch + 1)
+        ahead = 0
+        if epochs:
+            # One for each of the first epochs, the last of them for all that follow, however many.
+            frequencies = listed[epochs[0] - 1 :] or listed[-1:]
+            first = frequencies[: len(epochs)]
+            ahead = sum(map(updates, first)) + (len(epochs) - len(first)) * updates(listed[-1])
+            ahead -= epoch_itr.iterations_in_epoch // frequencies[0]
+        ends[f"--max-epoch {limits.max_epoch}"] = trainer.get_num_updates() + ahead
     return ends
 
 

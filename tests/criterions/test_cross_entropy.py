@@ -271,7 +271,7 @@ def test_zero_weights_are_the_plain_criterion_to_the_last_bit(
     model = make_language_model(**{"dropout": 0.3, "adaptive_softmax_dropout": 0.2, **options})
     name = "cross_entropy" if model.decoder.adaptive_softmax is None else "adaptive_loss"
     sample = make_text_batch()
-    plain = run(make_language_criterion(name, sentence_avg=sentence_avg), model, sample)
+    plain = scalar(run(make_language_criterion(name, sentence_avg=sentence_avg), model, sample))
     ours = run(make_language_criterion(sentence_avg=sentence_avg, **OFF), model, sample)
     assert_same(ours, plain, rtol=0.0, atol=0.0)
     assert ours[1] == plain[1]
@@ -286,7 +286,7 @@ def test_validation_is_one_plain_pass(model_options: dict[str, Any]) -> None:
     with torch.no_grad():
         ours = make_language_criterion()(model, sample)
         plain = make_language_criterion(name)(model, sample)
-    assert torch.equal(ours[0], plain[0]) and ours[1:] == plain[1:]
+    assert torch.equal(ours[0], plain[0].view(())) and ours[1:] == plain[1:]
     assert batch_sizes == [3, 3]
 
 
@@ -300,7 +300,7 @@ def test_before_the_start_the_step_is_plain(model_options: dict[str, Any]) -> No
     model = make_language_model(**{"dropout": 0.3, **model_options}).double()
     adaptive = model.decoder.adaptive_softmax is not None
     name = "adaptive_loss" if adaptive else "cross_entropy"
-    plain = run(make_language_criterion(name), model, make_text_batch())
+    plain = scalar(run(make_language_criterion(name), model, make_text_batch()))
     ours = run(at(0, make_language_criterion(lr_drop_start=1)), model, make_text_batch())
     # fairseq's cross entropy rounds to float32; its adaptive loss is taken as it is.
     assert_same(
@@ -595,5 +595,13 @@ def test_bands_of_words_are_refused_under_torchs_ddp(
             return
         with pytest.raises(ValueError, match="--ddp-backend legacy_ddp"):
             make_language_criterion(**off)(wrapped, make_text_batch())
+        if off:
+            return
+        smoothed = make_criterion(task=make_language_task())
+        if "adaptive_input" not in options:  # it uses all words of the softmax
+            assert smoothed(wrapped, make_text_batch())[0].isfinite()
+            return
+        with pytest.raises(ValueError, match="--ddp-backend legacy_ddp"):
+            smoothed(wrapped, make_text_batch())
     finally:
         torch.distributed.destroy_process_group()

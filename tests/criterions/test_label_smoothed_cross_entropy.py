@@ -272,6 +272,25 @@ def test_adaptive_softmax_takes_the_plain_form(caplog: pytest.LogCaptureFixture)
     assert any(name.startswith("decoder.adaptive_softmax") for name in grads)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_validation_of_an_adaptive_softmax_is_summed_in_float32(dtype: torch.dtype) -> None:
+    """fairseq sums in the model's precision: with float16 that is infinite from 65,504 nats on."""
+    model = make_model(adaptive_softmax_cutoff="10,20").eval()
+    sample = make_sample([(5, 60), (3, 70)])
+    criterion, plain = make_criterion(), make_criterion("label_smoothed_cross_entropy")
+    with torch.no_grad():
+        expected = plain(model, sample)
+        same = criterion(model, sample)
+        actual = criterion(model.to(dtype), sample)
+        assert plain(model, sample)[0].dtype == dtype
+    assert actual[0].dtype == actual[2]["nll_loss"].dtype == torch.float32
+    for found, rtol in ((same, 1e-5), (actual, 2 * torch.finfo(dtype).eps)):
+        torch.testing.assert_close(found[0], expected[0], rtol=rtol, atol=0.0)
+        nll = found[2]["nll_loss"], expected[2]["nll_loss"]
+        torch.testing.assert_close(*nll, rtol=rtol, atol=0.0)
+        assert found[1] == expected[1] and found[2].keys() == expected[2].keys()
+
+
 def test_adaptive_log_probabilities_are_fairseqs() -> None:
     model = make_model(dropout=0.0, adaptive_softmax_cutoff="10,20").eval()
     features = model(**make_sample()["net_input"])[0]

@@ -42,6 +42,11 @@ def whole_log(caplog: pytest.LogCaptureFixture) -> None:
             "would act from update 4 on, but --max-epoch 3 ends this training after update 3",
             3,
         ),
+        (  # as good as no limit
+            "--max-update=3 --max-epoch=1000000000 --update-freq=2,1 --lr-drop-start=60",
+            "would act from update 60 on, but --max-update 3 ends this training after update 3",
+            3,
+        ),
         (
             "--max-update=3 --lr-drop-start=60",
             "would act from update 60 on, but --max-update 3 ends this training after update 3",
