@@ -191,5 +191,15 @@ def test_models_of_different_depth_are_compared_layer_by_layer(
     assert lines[:4] == [([0], [1.0]), ([0], [0.5]), ([2], [1.0]), ([2], [0.5])]
     assert lines[4:6] == [([0, 1], [1.0, 2.0]), ([0, 1], [0.5, 1.0])]
     assert len(output.get_lines()) == 4
-    labels = hidden.get_legend_handles_labels()[1]
-    assert len(labels) == 4 and labels[2] == "deep, to another pass"
+    assert hidden.get_legend_handles_labels()[1] == ["shallow", "deep"]
+
+
+def test_the_legend_of_long_names_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"a/rather/long/way/to/the/checkpoint/number{number}" for number in range(5)]
+    shown: list[Any] = []
+    monkeypatch.setattr("lrdrop_fairseq.dropout_gap.plot.plt.close", shown.append)
+    plot(names, [gaps_with(2)] * 5, tmp_path / "gap.png")
+    (legend,) = shown[0].legends
+    box = legend.get_window_extent()
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert 0 <= box.x0 and box.x1 <= shown[0].bbox.width

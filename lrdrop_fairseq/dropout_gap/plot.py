@@ -31,10 +31,11 @@ def plot(names: Sequence[str], gaps: Sequence[Sequence[Gap]], path: Path) -> Non
     places = places_of(gaps)
     kinds = list(dict.fromkeys(place.kind for place in places))
     widths = [max(6, sum(place.kind == kind for place in places)) for kind in kinds]
+    width = 4 + 0.35 * sum(widths)  # in inches, of which a letter of the legend takes 0.07
     figure, panels = plt.subplots(
         1,
         len(kinds),
-        figsize=(4 + 0.35 * sum(widths), 4.4),
+        figsize=(width, 4.4),
         width_ratios=widths,
         layout="constrained",
         squeeze=False,
@@ -48,8 +49,15 @@ def plot(names: Sequence[str], gaps: Sequence[Sequence[Gap]], path: Path) -> Non
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     # Above the panels: inside of one it would hide points.
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(names), fontsize=8)
+    columns = max(1, min(len(names), int(width / (0.07 * max(map(len, names)) + 0.6))))
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(),
+        title="filled: to another pass with dropout; hollow: to the pass without",
+        loc="outside upper center",
+        ncols=columns,
+        fontsize=8,
+        title_fontsize=8,
+    )
     aside = path.with_name(f"{path.name}.part")
     figure.savefig(aside, dpi=150, format="png")
     plt.close(figure)
@@ -66,13 +74,12 @@ def _lines(
         if gap.place in at:
             parts.setdefault(gap.place.part, []).append(gap)
     style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5}
-    labels = [f"{name}, to another pass", f"{name}, to the pass without dropout"]
+    label = name
     for line in parts.values():
         x = [at[gap.place] for gap in line]
-        axes.plot(x, [gap.to_other for gap in line], "-", label=labels[0], **style)
-        hollow = {**style, "markerfacecolor": "white"}
-        axes.plot(x, [gap.to_none for gap in line], ":", label=labels[1], **hollow)
-        labels = ["", ""]  # one entry of the legend for all parts
+        axes.plot(x, [gap.to_other for gap in line], "-", label=label, **style)
+        axes.plot(x, [gap.to_none for gap in line], ":", **style, markerfacecolor="white")
+        label = ""  # one entry of the legend for all lines of a checkpoint
 
 
 def _label(place: Place) -> str:
