@@ -113,7 +113,8 @@ def check(name: str, arguments: list[str]) -> None:
         own, behind = arguments[:end], arguments[end:]
         help_text = usage(HANDS_OVER.get(name, name), *_subcommand(name, own))
         unknown = sorted(set(flags(own)) - set(re.findall(r"--[a-z][\w-]*", help_text)))
-        known = generation_flags() if name == "scripts/evaluate.sh" else training_flags()
+        language = name == "examples/language_model/train.sh"
+        known = generation_flags() if name == "scripts/evaluate.sh" else training_flags(language)
         unknown += sorted(set(flags(behind)) - known)
     if unknown:
         raise DocumentError(f"{name} knows no {', '.join(unknown)}")
@@ -158,10 +159,13 @@ def generation_flags() -> frozenset[str]:
 
 
 @cache
-def training_flags() -> frozenset[str]:
-    """What fairseq-train takes with the plugin's translation models and criterion."""
+def training_flags(language: bool) -> frozenset[str]:
+    """What fairseq-train takes with the plugin's translation or language models and criterion."""
     parser = options.get_training_parser()
     command = "data --arch lr_drop_transformer --criterion lr_drop_label_smoothed_cross_entropy"
+    if language:
+        command = "data --task language_modeling --arch lr_drop_transformer_lm"
+        command += " --criterion lr_drop_cross_entropy"
     command += " --optimizer adam --lr-scheduler inverse_sqrt"
     options.parse_args_and_arch(parser, command.split())  # which adds what these take
     return frozenset(parser._option_string_actions)
