@@ -26,23 +26,19 @@ class LRDropCrossEntropyConfig(LRDropNextWordConfig, CrossEntropyCriterionConfig
 class PlainCrossEntropy(CrossEntropyCriterion):
     """``cross_entropy``; as ``adaptive_loss`` computes it where the softmax is adaptive."""
 
-    def forward(
-        self, model: Any, sample: dict[str, Any], reduce: bool = True
-    ) -> tuple[Tensor, int, dict[str, Any]]:
-        """See fairseq."""
+    def compute_loss(
+        self, model: Any, net_output: Any, sample: dict[str, Any], reduce: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """See fairseq: the sum over the batch, twice."""
         adaptive = adaptive_softmax(model)
         if adaptive is None:
-            return super().forward(model, sample, reduce)  # type: ignore[no-any-return]
+            return super().compute_loss(model, net_output, sample, reduce)  # type: ignore[no-any-return]
         if not reduce:
             raise ValueError("the loss of an adaptive softmax is a sum: no reduce=False")
         checks.check_bands(model)
-        net_output = model(**sample["net_input"])
         target = model.get_targets(sample, net_output)
         loss = adaptive_cross_entropy(adaptive, net_output[0], target, self.padding_idx)
-        nsentences, ntokens = target.size(0), sample["ntokens"]
-        log = {"loss": loss.detach(), "ntokens": ntokens, "nsentences": nsentences}
-        log["sample_size"] = nsentences if self.sentence_avg else ntokens
-        return loss, log["sample_size"], log
+        return loss, loss
 
 
 @register_criterion("lr_drop_cross_entropy", dataclass=LRDropCrossEntropyConfig)
@@ -79,7 +75,7 @@ class LRDropCrossEntropyCriterion(NextWordCriterion, PlainCrossEntropy):
         """One plain pass; an adaptive softmax leaves out most of the words for it."""
         if adaptive_softmax(model) is None:
             return super().single_forward(model, sample)
-        return PlainCrossEntropy.forward(self, model, sample)
+        return CrossEntropyCriterion.forward(self, model, sample)  # type: ignore[no-any-return]
 
     @classmethod
     def reduce_metrics(cls, logging_outputs: list[dict[str, Any]]) -> None:

@@ -134,13 +134,11 @@ def _ends(trainer: Any, epoch_itr: Any) -> dict[str, int]:
             return (batches - 1) // frequency if skip else math.ceil(batches / frequency)
 
         epochs = range(epoch_itr.next_epoch_idx, limits.max_epoch + 1)
-        ahead = 0
-        if epochs:
-            # One for each of the first epochs, the last of them for all that follow, however many.
-            frequencies = listed[epochs[0] - 1 :] or listed[-1:]
-            first = frequencies[: len(epochs)]
-            ahead = sum(map(updates, first)) + (len(epochs) - len(first)) * updates(listed[-1])
-            ahead -= epoch_itr.iterations_in_epoch // frequencies[0]
+        # One by one as far as they can differ: then the last one holds, for however many epochs.
+        first = [listed[min(epoch, len(listed)) - 1] for epoch in epochs[: len(listed)]]
+        ahead = sum(map(updates, first)) + (len(epochs) - len(first)) * updates(listed[-1])
+        if first:
+            ahead -= epoch_itr.iterations_in_epoch // first[0]
         ends[f"--max-epoch {limits.max_epoch}"] = trainer.get_num_updates() + ahead
     return ends
 
