@@ -127,8 +127,9 @@ build_fairseq() {
     check verify "$source.tar.gz" "$FAIRSEQ_SHA256" || die "the archive was not unpacked"
     tar -xzf "$source.tar.gz" -C "$work"
     check trim-setup "$source/setup.py" "${EXTENSIONS[@]}" || die "the source is not as expected"
-    printf '\n[build_ext]\nparallel = %s\n' "${#EXTENSIONS[@]}" >>"$source/setup.cfg"
-    note "building it without isolation (with the torch of .venv), three extensions: about 30 s"
+    # One after the other: where ninja is installed, torch writes one build.ninja for all extensions of a folder, and side
+    # by side one is overwritten by the other's and never compiled.
+    note "building it without isolation (with the torch of .venv), three extensions: about 45 s"
     logged "building $FAIRSEQ" env -u CUDA_HOME -u READTHEDOCS "$PY" -m pip wheel --no-deps \
         --no-build-isolation -w "$work/wheels" "$source"
 }
