@@ -468,6 +468,9 @@ def test_data_and_encoder_that_do_not_belong_to_the_checkpoint_are_refused(
     assert "it was trained on other data" in refused(bert, out, capsys, f"--data={roberta.data}")
     data = tmp_path / "data"
     shutil.copytree(bert.data, data)
+    (data / "label" / "dict.txt").write_text("positive 1\nneutral 1\nnegative 1\n")
+    said = refused(bert, out, capsys, f"--data={data}")
+    assert f"trained with another dictionary than {data}/label/dict.txt" in said
     (data / "label" / "dict.txt").write_text("yes 1\nno 1\nmadeupword0000 0\n")
     assert "has 2 labels" in refused(bert, out, capsys, f"--data={data}")
     (data / "label" / "dict.txt").write_text("yes\n")
@@ -475,7 +478,12 @@ def test_data_and_encoder_that_do_not_belong_to_the_checkpoint_are_refused(
     (data / "label" / "dict.txt").unlink()
     assert "label/dict.txt does not exist" in refused(bert, out, capsys, f"--data={data}")
     words = data / "input0" / "dict.txt"
-    words.write_text("<mask> 1\n" + words.read_text())
+    lines = words.read_text().splitlines()
+    words.write_text("\n".join([*lines[1:], lines[0], ""]))
+    shutil.copyfile(bert.data / "label" / "dict.txt", data / "label" / "dict.txt")
+    said = refused(bert, out, capsys, f"--data={data}")
+    assert f"trained with another dictionary than {words}" in said
+    words.write_text("\n".join(["<mask> 1", *lines, ""]))
     assert "has a <mask>" in refused(bert, out, capsys, f"--data={data}")
 
 

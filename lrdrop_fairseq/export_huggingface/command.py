@@ -26,7 +26,7 @@ from torch import Tensor
 from lrdrop_fairseq.checkpoints.export_options import ExportError, flat_options, replace_task
 from lrdrop_fairseq.export import load
 from lrdrop_fairseq.export_huggingface.config import EXPORTER, classifier_config
-from lrdrop_fairseq.export_huggingface.data import labels_of, pieces_of
+from lrdrop_fairseq.export_huggingface.data import check_dictionaries, labels_of, pieces_of
 from lrdrop_fairseq.export_huggingface.model import (
     CLASSES,
     classifier_state,
@@ -93,6 +93,7 @@ def export_huggingface(checkpoint: Any, folder: Folder, data: Path | None = None
     dictionary = pieces_of(data)
     model = trained_model(checkpoint, options, dictionary)
     labels = labels_of(data, options)
+    check_dictionaries(checkpoint.get("extra_state"), data)
     tokenizer = plain(folder.tokenizer())
     check_same_tokenizer(folder, tokenizer, data)
     vocabulary = trained_vocabulary(folder, tokenizer, original, dictionary)

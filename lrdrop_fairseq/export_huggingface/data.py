@@ -8,6 +8,7 @@ from typing import Any
 
 from lrdrop_fairseq.checkpoints.export_options import ExportError
 from lrdrop_fairseq.import_encoder.vocabulary import MASK
+from lrdrop_fairseq.vocabulary import LABELS, differing, fingerprint, saved
 
 
 def pieces_of(data: Path) -> Any:
@@ -17,6 +18,25 @@ def pieces_of(data: Path) -> Any:
     if dictionary.add_symbol(MASK) != len(dictionary) - 1:
         raise ExportError(f"{path} has a {MASK}, which fairseq's task would add at the end")
     return dictionary
+
+
+def check_dictionaries(extra_state: Any, data: Path) -> None:
+    """Compare the pieces and labels of a data directory with those that a checkpoint names.
+
+    A checkpoint of plain fairseq names none.
+
+    Raises:
+        ExportError: it was trained with others, or with the same in another order.
+    """
+    paths = {"source": data / "input0" / "dict.txt", LABELS: data / "label" / "dict.txt"}
+    there = saved(extra_state)
+    here = {name: fingerprint(_dictionary(paths[name]).symbols) for name in paths if name in there}
+    if names := differing(there, here):
+        differ = " and ".join(str(paths[name]) for name in names)
+        raise ExportError(
+            f"it was trained with another dictionary than {differ}: other words, or the same in "
+            "another order; name the data directory of the training with --data"
+        )
 
 
 def _dictionary(path: Path) -> Any:
