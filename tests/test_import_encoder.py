@@ -14,6 +14,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.models.roberta import RobertaModel
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, processors
 
 from lrdrop_fairseq.import_encoder.__main__ import main
 from lrdrop_fairseq.import_encoder.check import TOLERANCE, differences, show
@@ -77,6 +78,43 @@ def test_states_of_every_layer_are_those_of_transformers(
     assert max(value for _, value in found) < TOLERANCE
 
 
+def test_positions_begin_after_that_of_the_configs_padding(tmp_path: Path) -> None:
+    """4 and not 2, as the padding is called 3; no text has the piece of that number."""
+    (tmp_path / "folder").mkdir()
+    config = dict(pad_token_id=3, max_position_embeddings=34)
+    folder = make_folder(tmp_path / "folder", "roberta", **config)
+    assert main([str(folder), str(tmp_path / "out")]) == 0
+    found = differences(folder, tmp_path / "out", ["the old dog sleeps here", "one cat"])
+    assert max(value for _, value in found) < TOLERANCE
+    assert load(tmp_path / "out").max_positions() == 30
+
+
+@pytest.mark.parametrize(
+    ("kind", "between", "expected"),
+    [
+        ("bert", None, "</s>"),
+        ("roberta", None, "</s> </s>"),
+        ("bert", ["[SEP]"] * 2, "</s> </s>"),
+        ("roberta", ["</s>"], "</s>"),
+        ("roberta", ["<s>"], "</s> </s>"),  # fairseq puts no such symbol there
+    ],
+)
+def test_what_is_between_two_sentences_is_the_tokenizers(
+    kind: str, between: list[str] | None, expected: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = changed(folders[kind], tmp_path / "folder")
+    if between is not None:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A",
+            pair=["$A", *between, "$B"],
+            special_tokens=[(name, tokenizer.token_to_id(name)) for name in set(between)],
+        )
+        tokenizer.save(str(folder / "tokenizer.json"))
+    assert main([str(folder), str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "import.json").read_text())["pairs"] == expected
+
+
 def test_check_tells_a_model_that_is_another(
     folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +127,7 @@ def test_check_tells_a_model_that_is_another(
     found = differences(other, out, TEXTS)
     assert min(value for _, value in found) > 0.1
     assert "NOT the same" in show(found)
+    assert "NOT the same" in show([("layer 1", 1e-8), ("layer 2", float("nan"))])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -315,6 +354,16 @@ def test_damaged_folders_are_refused(
     index = {"weight_map": {"bert.a": "model-00001-of-00002.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert "a part is lost" in refused(folder, out, capsys)
+    folder = damaged("nan")
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.encoder.layer.0.output.dense.bias"][3] = float("nan")
+    save_file(weights, folder / "model.safetensors")
+    assert "NaN or infinity in what is encoder.sentence_encoder.layers.0.fc2.bias" in refused(
+        folder, out, capsys
+    )
+    folder = damaged("no-tokenizer")
+    (folder / "tokenizer.json").unlink()
+    assert "no-tokenizer holds no tokenizer" in refused(folder, out, capsys)
     folder = damaged("more")
     weights = load_file(folder / "model.safetensors")
     weights["bert.encoder.layer.0.adapter.weight"] = torch.ones(2)

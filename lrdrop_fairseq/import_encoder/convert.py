@@ -21,8 +21,8 @@ from lrdrop_fairseq.import_encoder.parameters import (
     encoder_state,
     without_prefix,
 )
-from lrdrop_fairseq.import_encoder.text import plain, tokenize
-from lrdrop_fairseq.import_encoder.vocabulary import MASK, Vocabulary, read_vocabulary
+from lrdrop_fairseq.import_encoder.text import plain, separator, tokenize
+from lrdrop_fairseq.import_encoder.vocabulary import EOS, MASK, Vocabulary, read_vocabulary
 
 State = dict[str, Tensor]
 
@@ -74,7 +74,7 @@ def convert(folder: Folder, texts: Iterable[str] | None = None) -> Converted:
 def _convert(
     folder: Folder, config: dict[str, Any], kind: str, texts: Iterable[str] | None
 ) -> Converted:
-    encoder, bert = kind in families.ENCODERS, kind == "bert"
+    encoder = kind in families.ENCODERS
     options = (families.encoder_options if encoder else families.bart_options)(config)
     tokenizer = plain(folder.tokenizer())
     size = families.need(config, "vocab_size")
@@ -86,7 +86,7 @@ def _convert(
     prefixes = ("bert.", "roberta.") if encoder else ("model.",)
     parameters = Parameters(without_prefix(folder.weights(), prefixes))
     if encoder:
-        state = encoder_state(parameters, options, vocabulary, bert)
+        state = encoder_state(parameters, options, vocabulary, families.unused_positions(config))
     else:
         state = bart_state(parameters, options, vocabulary)
     arch = (
@@ -100,7 +100,8 @@ def _convert(
         "flags": _flags(options),
         "symbols": vocabulary.named,
         # what stands between two sentences: </s>, or </s> </s> as RoBERTa was pretrained
-        "pairs": "</s>" if bert else "</s> </s>",
+        "pairs": separator(tokenizer, vocabulary.named[EOS])
+        or ("</s>" if kind == "bert" else "</s> </s>"),
         "pieces": len(vocabulary.rows()),
         "of_pieces": size,
         "languages": list(vocabulary.languages),

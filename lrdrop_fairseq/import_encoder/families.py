@@ -23,7 +23,6 @@ def encoder_options(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ImportingError: fairseq has no such model, or the config lacks a size.
     """
-    kind = config["model_type"]
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute":
         raise ImportingError(
@@ -34,15 +33,12 @@ def encoder_options(config: Mapping[str, Any]) -> dict[str, Any]:
             raise ImportingError(f"{name}: only encoders become fairseq's RoBERTa")
     dropout = config.get("hidden_dropout_prob", 0.1)
     head_dropout = config.get("classifier_dropout")
-    # RoBERTa's positions begin after that of the padding, as fairseq's do; BERT's at 0.
-    padding = config.get("pad_token_id")
-    unused = 0 if kind == "bert" else 1 + (1 if padding is None else padding)
     return {
         "encoder_layers": need(config, "num_hidden_layers"),
         "encoder_embed_dim": need(config, "hidden_size"),
         "encoder_ffn_embed_dim": need(config, "intermediate_size"),
         "encoder_attention_heads": need(config, "num_attention_heads"),
-        "max_positions": need(config, "max_position_embeddings") - unused,
+        "max_positions": need(config, "max_position_embeddings") - unused_positions(config),
         "activation_fn": activation(config, "hidden_act"),
         "pooler_activation_fn": "tanh",
         "dropout": dropout,
@@ -52,6 +48,12 @@ def encoder_options(config: Mapping[str, Any]) -> dict[str, Any]:
         "layer_norm_epsilon": config.get("layer_norm_eps", 1e-12),
         "untie_weights_roberta": not config.get("tie_word_embeddings", True),
     }
+
+
+def unused_positions(config: Mapping[str, Any]) -> int:
+    """Rows of an encoder's positions before the first; RoBERTa's is after that of the padding."""
+    padding = config.get("pad_token_id")
+    return 0 if config["model_type"] == "bert" else 1 + (1 if padding is None else padding)
 
 
 def bart_options(config: Mapping[str, Any]) -> dict[str, Any]:

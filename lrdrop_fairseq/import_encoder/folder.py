@@ -24,6 +24,8 @@ TEXT_FILES = (
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model", "config.json",
 )  # fmt: skip
+# Those of which a tokenizer can be made where TOKENIZER is missing.
+VOCABULARIES = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,12 @@ class Folder:
                 return Tokenizer.from_file(str(self.path / TOKENIZER))
             except Exception as error:  # the library raises plain Exception
                 raise ImportingError(f"{self.path / TOKENIZER}: {error}") from error
+        # Without any of them transformers makes a tokenizer that knows no word.
+        if not any((self.path / name).is_file() for name in VOCABULARIES):
+            raise ImportingError(
+                f"{self.path} holds no tokenizer: neither {TOKENIZER} nor one of "
+                f"{', '.join(VOCABULARIES)}; get these files of the model, too"
+            )
         try:
             from transformers import AutoTokenizer
 

@@ -93,6 +93,11 @@ class Parameters:
                 f"the weights hold {', '.join(names[:3])}{more}, for which fairseq's model has no "
                 "place"
             )
+        damaged = [name for name, value in self.state.items() if not value.isfinite().all()]
+        if damaged:
+            raise ImportingError(
+                f"the weights are not all numbers: NaN or infinity in what is {damaged[0]} here"
+            )
         return {name: value.float().contiguous() for name, value in self.state.items()}
 
 
@@ -111,9 +116,12 @@ def without_prefix(weights: State, prefixes: tuple[str, ...]) -> State:
 
 
 def encoder_state(
-    parameters: Parameters, options: dict[str, object], vocabulary: Vocabulary, bert: bool
+    parameters: Parameters, options: dict[str, object], vocabulary: Vocabulary, unused: int
 ) -> State:
     """The state of fairseq's ``roberta``, in float32.
+
+    Args:
+        unused: rows of the positions' embedding before that of the first position.
 
     Where there is no head of the language model, the entries of ``lm_head`` are missing.
     """
@@ -121,13 +129,11 @@ def encoder_state(
     rows = vocabulary.rows()
     words = parameters.take("embeddings.word_embeddings.weight", (vocabulary.size, width))
     embedding = words.float()[rows]
-    length = int(str(options["max_positions"])) + (0 if bert else FIRST_POSITION)
+    length = int(str(options["max_positions"])) + unused
     position = parameters.take("embeddings.position_embeddings.weight", (length, width)).float()
-    if bert:
-        # P x C -> (2 + P) x C
-        position = torch.cat([torch.zeros(FIRST_POSITION, width), position])
-    position = position + _first_segment(parameters)
-    position[:FIRST_POSITION] = 0  # of no token
+    position = position[unused:] + _first_segment(parameters)
+    # P x C -> (2 + P) x C; the first are of no token
+    position = torch.cat([torch.zeros(FIRST_POSITION, width), position])
     encoder = "encoder.sentence_encoder."
     parameters.state[f"{encoder}embed_tokens.weight"] = embedding
     parameters.state[f"{encoder}embed_positions.weight"] = position

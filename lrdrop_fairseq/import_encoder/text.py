@@ -64,6 +64,23 @@ def plain(tokenizer: Any) -> Any:
     return tokenizer
 
 
+def separator(tokenizer: Any, end: str) -> str | None:
+    """What the tokenizer puts between two texts, in fairseq's symbols: ``</s>`` once or twice.
+
+    None where it puts nothing there, or something else.
+
+    Args:
+        end: what the tokenizer calls ``</s>``.
+    """
+    encoding = tokenizer.encode("a", "b")
+    texts: list[int | None] = encoding.sequence_ids
+    if not {0, 1} <= set(texts):
+        return None
+    after_first = len(texts) - texts[::-1].index(0)
+    found = encoding.tokens[after_first : texts.index(1)]
+    return " ".join(["</s>"] * len(found)) if found in ([end], [end, end]) else None
+
+
 def tokenize(tokenizer: Any, texts: Iterable[str]) -> Iterator[Sequence[str]]:
     """The pieces of each text, without the symbols of begin and end."""
     remaining = iter(texts)
