@@ -10,10 +10,10 @@ from examples.language_model import data as prepared_data
 from scripts.corpora import prepare_subwords
 from scripts.corpora.prepare_subwords import Segmenter
 from scripts.corpora.prepare_text import TextError
-from scripts.corpora.prepare_vocabulary import DICTIONARY, MODEL, checked_symbols
+from scripts.corpora.prepare_vocabulary import DICTIONARY, MODEL, SUBWORDS, checked_symbols
 
 # What prepare.json says of the vocabulary.
-DESCRIBED = ("unit", "vocab_size", "sentencepiece", "model_type", "character_coverage")
+DESCRIBED = ("unit", *SUBWORDS)
 
 
 def take_over(data: Path, output: Path, workers: int) -> tuple[dict[str, Any], Segmenter]:

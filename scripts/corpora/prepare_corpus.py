@@ -43,6 +43,14 @@ def segmented(path: Path, segment: Segmenter) -> Iterator[list[str]]:
         yield from segment(batch)
 
 
+def is_visible(tokens: list[str]) -> bool:
+    """Whether there is text, and not white space or invisible characters alone.
+
+    ``▁`` is sentencepiece's space.
+    """
+    return any(mark.isprintable() and mark != "▁" for token in tokens for mark in token)
+
+
 def write_training(work: Path, langs: tuple[str, str], segment: Segmenter) -> dict[str, int]:
     """Writes the tokens of the training pairs; returns how many were kept and dropped, and why."""
     counts = {"pairs_kept": 0, "dropped_empty": 0, "dropped_long": 0}
@@ -51,7 +59,7 @@ def write_training(work: Path, langs: tuple[str, str], segment: Segmenter) -> di
         outputs = open_texts(work, "train", langs, stack)
         sides = [segmented(path, segment) for path in sources]
         for pair in zip(*sides, strict=True):
-            if not all(pair):  # no text, white space, or nothing but invisible characters
+            if not all(map(is_visible, pair)):
                 counts["dropped_empty"] += 1
             elif max(map(len, pair)) > MAX_TOKENS:
                 counts["dropped_long"] += 1

@@ -4,6 +4,10 @@ The model is byte-pair encoding (BPE), not sentencepiece's unigram model: BPE is
 translation baselines use, so vocabulary sizes stay comparable; its merges are counted, not
 estimated, so the model depends on the text alone; and a small corpus allows a larger vocabulary.
 
+Characters stay what they are. By default sentencepiece normalizes them (NFKC), so that a model
+could never write the full-width comma, the ellipsis or the superscript of the text that its
+translations are scored against.
+
 Byte fallback stays off, because fairseq's own detokenization (``--bpe sentencepiece``,
 ``--remove-bpe=sentencepiece``) does not put bytes together again.
 """
@@ -31,6 +35,7 @@ MAX_LINE_BYTES = 1 << 20
 # text, sentencepiece's own default.
 MAX_CHARACTER_SHARE = 0.25
 PARTIAL_COVERAGE = 0.9995
+NORMALIZATION = "identity"
 
 
 def train(texts: list[Path], vocab_size: int, model: Path) -> dict[str, object]:
@@ -52,6 +57,7 @@ def train(texts: list[Path], vocab_size: int, model: Path) -> dict[str, object]:
                 model_type="bpe",
                 vocab_size=vocab_size,
                 character_coverage=coverage,
+                normalization_rule_name=NORMALIZATION,
                 max_sentence_length=MAX_LINE_BYTES,
                 minloglevel=2,  # errors only; they are raised as well
             )
@@ -62,6 +68,7 @@ def train(texts: list[Path], vocab_size: int, model: Path) -> dict[str, object]:
         "sentencepiece": sentencepiece.__version__,
         "model_type": "bpe",
         "character_coverage": coverage,
+        "normalization": NORMALIZATION,
     }
 
 

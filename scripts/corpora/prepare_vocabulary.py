@@ -16,7 +16,8 @@ from scripts.corpora.prepare_text import TextError
 
 MODEL, CODES, DICTIONARY = "sentencepiece.model", "bpecodes", "dict.txt"
 # What prepare.json says of the subwords.
-DESCRIBED = ("pretokenized", "vocab_size", "sentencepiece", "model_type", "character_coverage")
+SUBWORDS = ("vocab_size", "sentencepiece", "model_type", "character_coverage", "normalization")
+DESCRIBED = ("pretokenized", *SUBWORDS)
 
 
 def read(data: Path) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 # The marks of subword-nmt: "@@ " joins a token to the next; a last token may end in one as well.
 BPE_MARK = re.compile(r"@@( |$)")
+# The languages without spaces that sacreBLEU and the rules of Moses know by two letters alone, in
+# the three letters of ISO 639-3 (and of its bibliographic form).
+TWO_LETTERS = {"zho": "zh", "chi": "zh", "cmn": "zh", "yue": "zh", "jpn": "ja", "kor": "ko"}
 
 
 class EvaluationError(Exception):
@@ -75,8 +78,9 @@ def from_sentencepiece(data: Path, lines: list[str]) -> list[str]:
 
 
 def base_language(name: str) -> str:
-    """``zh`` of ``zh_CN`` and ``zh-Hans``: a region or a script may follow, as in mBART's names."""
-    return re.split("[-_]", name)[0].lower()
+    """``zh`` of ``zh_CN`` (mBART), ``zh-Hans`` (the web) and ``zho_Hans`` (NLLB)."""
+    code = re.split("[-_]", name)[0].lower()
+    return TWO_LETTERS.get(code, code)
 
 
 def detokenize(lines: list[str], language: str) -> list[str]:

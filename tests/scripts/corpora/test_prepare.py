@@ -156,7 +156,7 @@ def test_record(prepared: Prepared) -> None:
     train = {
         key: record["train"][key] for key in record["train"] if key not in ("source", "target")
     }
-    # Empty: one side empty, white space, U+2028, and U+200B, which has no piece.
+    # Empty: one side empty, white space, U+2028, and U+200B, which nobody sees.
     assert train == {
         "prefix": "train",
         "pairs_read": 305,

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 
+from scripts.corpora import prepare_subwords
 from scripts.runs import complete_files
 from scripts.scores import (
     evaluate_scores,
@@ -498,7 +499,7 @@ def test_compound_split_bleu(prepared: Path) -> None:
     assert len(evaluate_scores.evaluate(prepared, "test", generated)[2]) == 3
 
 
-@pytest.mark.parametrize("language", ["zh", "zh_CN", "zh-Hans"])
+@pytest.mark.parametrize("language", ["zh", "zh_CN", "zh-Hans", "zho_Hans", "cmn"])
 def test_chinese_is_scored_by_characters(prepared: Path, language: str) -> None:
     """By the spaces of the text, 13a would see one wrong word in each sentence; zh sees one
     wrong character: of 6 characters, 5 match."""
@@ -518,24 +519,19 @@ def test_refuses_what_cannot_be_scored_before_it_translates(prepared: Path) -> N
 
 
 def test_sentencepiece_scores_are_of_plain_text(prepared: Path) -> None:
-    """Pieces become the text again, which equals the untouched reference: both scores are 100."""
-    import sentencepiece
+    """Pieces become the text again, which equals the untouched reference: both scores are 100.
 
-    reference = ["A red car stops.", "", "It's my house, says Anna."]
-    (prepared / "raw" / "test.en").write_text("".join(f"{line}\n" for line in reference))
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(prepared / "raw" / "test.en"),
-        model_prefix=str(prepared / "sentencepiece"),
-        vocab_size=40,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
+    Characters that Unicode has a more ordinary form of (NFKC) stay what they are.
+    """
+    reference = ["A red car stops…", "", "It's my house， ½ of 20 m², says ﬁne Anna！"]
+    text = prepared / "raw" / "test.en"
+    text.write_text("".join(f"{line}\n" for line in reference))
+    model = prepared / "sentencepiece.model"
+    described = prepare_subwords.train([text], 40, model)
+    assert described["normalization"] == "identity"
     contents: dict[str, Any] = json.loads((prepared / "prepare.json").read_text())
     (prepared / "prepare.json").write_text(json.dumps({**contents, "pretokenized": False}))
-    processor = sentencepiece.SentencePieceProcessor(
-        model_file=str(prepared / "sentencepiece.model")
-    )
-    encoded = [" ".join(processor.encode(line, out_type=str)) for line in reference]
+    encoded = [" ".join(pieces) for pieces in prepare_subwords.segmenter(model, 1)(reference)]
     lines = [f"H-{index}\t0\t{encoded[index]}" for index in (1, 2, 0)]
     hyp, ref, scores = evaluate_scores.evaluate(prepared, "test", write_generated(prepared, lines))
     assert hyp == ref == reference
