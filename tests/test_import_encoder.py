@@ -272,6 +272,10 @@ def test_a_folder_without_a_head_gets_a_new_one(
     assert "a new one, unused here" in said and "left out: the pooler" in said
     assert "segment" in said
     assert max(value for _, value in differences(folder, tmp_path / "out", TEXTS)) < TOLERANCE
+    # Once more, it is the same file: a fine-tuning of it goes on.
+    assert main([str(folder), str(tmp_path / "again")]) == 0
+    first, again = ((tmp_path / name / "model.pt").read_bytes() for name in ("out", "again"))
+    assert first == again
 
 
 def test_mbarts_languages_are_the_tasks_to_append(imported: dict[str, Path]) -> None:

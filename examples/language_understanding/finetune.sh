@@ -72,6 +72,10 @@ fi
 refuse_flags 'save-dir|seed|arch|criterion|restore-file|finetune-from-model' \
     'FLAG does not go after --: give --save-dir, --seeds, --arch, --method or --model (--encoder) before it'
 
+if [[ -n "$encoder" ]]; then
+    refuse_flags 'max-positions' 'FLAG does not go with --encoder, whose model has as many positions as it was imported with'
+fi
+
 find_rank
 ((processes == 1)) || die "this trains on one device, not under torchrun: give the GPUs several tasks or seeds"
 need_command fairseq-train

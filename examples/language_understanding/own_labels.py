@@ -13,6 +13,8 @@ from examples.language_understanding.sentence_tasks import TaskError
 # What fairseq's Dictionary has already.
 TAKEN = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 SHOWN = 10  # labels in an error
+# What a column of labels is called, and no label.
+HEADERS = ("label", "labels", "class", "category", "target", "sentiment", "intent")
 
 
 def classes(tables: Mapping[str, Table]) -> tuple[str, ...]:
@@ -55,21 +57,23 @@ def _shown(labels: tuple[str, ...]) -> str:
 
 
 def _check_header(tables: Mapping[str, Table]) -> None:
-    """TaskError where the first line of every file is a header that was read as a row.
+    """TaskError where the first line is a header that was read as a row.
 
-    That is, the same line, with a label that no other row has.
+    That is, its label is that of no row but the first of a file, and either every file begins with
+    the same line, or the label is one of ``HEADERS``.
     """
-    first = tables["train"].rows[0]
-    if tables["train"].path.suffix == ".jsonl":  # has none
+    train = tables["train"]
+    first = train.rows[0]
+    if train.path.suffix == ".jsonl" or first.line > 1:
         return
-    for table in tables.values():
-        if table.rows[0] != first or sum(row.label == first.label for row in table.rows) > 1:
-            return
-    if first.line > 1:
+    if any(row.label == first.label for table in tables.values() for row in table.rows[1:]):
         return
-    raise tables["train"].error(
-        1, f"the same line begins every file, '{first.label}' and text: {HEADER_HINT}"
-    )
+    if all(table.rows[0] == first for table in tables.values()):
+        raise train.error(
+            1, f"the same line begins every file, '{first.label}' and text: {HEADER_HINT}"
+        )
+    if first.label.lower() in HEADERS:
+        raise train.error(1, f"no other row has the label '{first.label}': {HEADER_HINT}")
 
 
 def check_numbers(tables: Mapping[str, Table]) -> None:

@@ -99,11 +99,7 @@ def predict(checkpoint: Path, data: Path, texts: list[Pair], task: Task) -> list
     model, fairseq_task, device = load(checkpoint, data)
     config = fairseq_task.cfg
     lines = tokens(config, encoder, texts)
-    if too_long := sum(len(line) > config.max_positions for line in lines):
-        print(
-            f"predict.sh: warning: {too_long:,} lines are cut to {config.max_positions} pieces",
-            file=sys.stderr,
-        )
+    _warn(lines, config.max_positions, encoder.dictionary.unk())
     # Lines of one length together, so that little is padding.
     order = sorted(range(len(lines)), key=lambda place: len(lines[place]))
     answers = [""] * len(lines)
@@ -115,6 +111,19 @@ def predict(checkpoint: Path, data: Path, texts: list[Pair], task: Task) -> list
         for place, said in zip(places, _answers(task, fairseq_task, logits)):
             answers[place] = said
     return answers
+
+
+def _warn(lines: list[torch.Tensor], longest: int, unknown: int) -> None:
+    """Say on standard error what the model does not see of the lines."""
+    cut = sum(len(line) > longest for line in lines)
+    pieces = [int(line.eq(unknown).sum()) for line in lines]
+    for count, what in (
+        (cut, f"{cut:,} lines are cut to {longest} pieces"),
+        (sum(pieces), f"{sum(pieces):,} pieces that the model does not know, in "
+                      f"{sum(map(bool, pieces)):,} lines, are one unknown piece to it"),
+    ):  # fmt: skip
+        if count:
+            print(f"predict.sh: warning: {what}", file=sys.stderr)
 
 
 def _answers(task: Task, fairseq_task: Any, logits: torch.Tensor) -> list[str]:

@@ -27,6 +27,11 @@ from scripts.runs.complete_files import write
 from scripts.runs.json_objects import DamagedError, read_object
 
 BEST, LAST, RECORD = "checkpoint_best.pt", "checkpoint_last.pt", "finetune.json"
+MODEL_HASH = "model_sha256"
+CHANGED_SINCE = {
+    "prepared": "the data were prepared again since",
+    MODEL_HASH: "the file of the pretrained model has changed since",
+}
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -87,10 +92,9 @@ def begin(folder: Path, wanted: dict[str, Any]) -> str:
             "there: give another --save-dir"
         )
     record = read_record(folder)
+    record.setdefault(MODEL_HASH, wanted.get(MODEL_HASH))  # it was not always kept
     differ = [
-        "the data were prepared again since"
-        if key == "prepared"
-        else f"{key} {record.get(key)!r} there, {value!r} now"
+        CHANGED_SINCE.get(key) or f"{key} {record.get(key)!r} there, {value!r} now"
         for key, value in wanted.items()
         if not same(key, record.get(key), value)
     ]
@@ -168,6 +172,8 @@ def main() -> int:
             wanted = {key: getattr(options, key) for key in ("task", "method", "arch", "seed")}
             wanted |= {key: str(getattr(options, key).resolve()) for key in ("model", "data")}
             wanted["flags"] = options.flags
+            with options.model.open("rb") as model:
+                wanted[MODEL_HASH] = hashlib.file_digest(model, "sha256").hexdigest()
             if preparation := prepared(options.data / options.task):
                 wanted["prepared"] = preparation
             state = begin(options.folder, wanted)

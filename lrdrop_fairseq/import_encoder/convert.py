@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_CONFIG_REGISTRY, ARCH_MODEL_REGISTRY
 from torch import Tensor
@@ -136,11 +137,14 @@ def _checked(arguments: argparse.Namespace, state: State, vocabulary: Vocabulary
     for piece in (*vocabulary.pieces, MASK):
         symbols.add_symbol(piece)
     task = argparse.Namespace(source_dictionary=symbols, target_dictionary=symbols)
-    # A copy: the model writes into its options.
+    # A copy: the model writes into its options. The same seed: whoever imports a folder once more
+    # gets the same file, a new head included.
     try:
-        built = ARCH_MODEL_REGISTRY[arguments.arch].build_model(
-            argparse.Namespace(**vars(arguments)), task
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            built = ARCH_MODEL_REGISTRY[arguments.arch].build_model(
+                argparse.Namespace(**vars(arguments)), task
+            )
     except AssertionError as error:
         raise ImportingError(f"config.json: fairseq cannot build such a model ({error})") from error
     own = built.state_dict()

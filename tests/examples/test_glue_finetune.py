@@ -175,6 +175,11 @@ def test_refuses_several_processes(environment: dict[str, str], data: Path) -> N
             + ["--", "--seed=4"],
             "--seed does not go after --",
         ),
+        (
+            ["RTE", "D", "--encoder", "e", "--method", "plain", "--save-dir", "s"]
+            + ["--", "--max-positions", "64"],
+            "--max-positions does not go with --encoder",
+        ),
     ],
 )
 def test_refuses_bad_arguments(
@@ -212,6 +217,12 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
             run_record.begin(folder, {**RUN, key: other})
     spelled = {**RUN, "flags": "--lr=2e0 --lr-drop-ramp 5"}
     assert run_record.begin(folder, spelled) == "resume"
+    hashed = {**RUN, "model_sha256": "a"}
+    assert run_record.begin(folder, hashed) == "resume"  # a record from before it was kept
+    run_record.write_record(folder, {**hashed, "finished": True})
+    assert run_record.begin(folder, hashed) == "finished"
+    with pytest.raises(sentence_tasks.TaskError, match="pretrained model has changed since"):
+        run_record.begin(folder, {**RUN, "model_sha256": "b"})
     (folder / "finetune.json").unlink()
     with pytest.raises(sentence_tasks.TaskError, match="not known what was trained"):
         run_record.begin(folder, RUN)

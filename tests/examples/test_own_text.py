@@ -337,6 +337,12 @@ def test_a_header_is_no_row(encoder: Path, tmp_path: Path) -> None:
     files = {name: write_tsv(tmp_path / f"{name}.tsv", table) for name in ("train", "valid")}
     with pytest.raises(sentence_tasks.TaskError, match=r"train.tsv, line 1: the same line begins"):
         prepare(tmp_path / "a", files, encoder)
+    write_tsv(files["valid"], [("label", "sentence"), *table[1:]])
+    with pytest.raises(sentence_tasks.TaskError, match="no other row has the label 'label'"):
+        prepare(tmp_path / "f", files, encoder)
+    write_tsv(files["valid"], [*table, ("label", "dog")])  # a label after all
+    assert prepare(tmp_path / "e", files, encoder)["labels"] == ["1", "2", "label"]
+    write_tsv(files["valid"], table)
     with pytest.raises(
         sentence_tasks.TaskError, match=r"line 1: 'label' is no number; if line 1 is a"
     ):
@@ -611,6 +617,9 @@ def test_from_text_to_scores_and_predictions(root: Path, trained: Path) -> None:
     answers = [line.split("\t") for line in done.stdout.splitlines()]
     assert [label for label, _ in answers] == [row[1] for row in table[1:]]
     assert all(1 / 3 < float(probability) <= 1 for _, probability in answers)
+    assert "does not know" not in done.stderr
+    done = run("predict.sh", trained / "seed2" / "checkpoint_best.pt", text="dog\n漢 dog 漢\n")
+    assert "warning: 2 pieces that the model does not know, in 1 lines" in done.stderr
 
 
 def predict(checkpoint: Path, text: bytes, monkeypatch: pytest.MonkeyPatch, *more: str) -> int:
