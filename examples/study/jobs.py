@@ -6,18 +6,36 @@ through the project's scripts, as by hand.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from examples.study.processes import Commands
 from examples.study.studies import Study
+from scripts.corpora.prepare_text import TextError
 from scripts.runs.complete_files import write
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 # The beginning of a command that goes on with the name of one of the project's modules.
 MODULE = (sys.executable, SCRIPTS / "runs" / "run_module.py")
+
+
+@cache
+def digest(files: tuple[Path, ...]) -> str:
+    """SHA-256 over the contents of files, compressed or not; empty for no files."""
+    total = hashlib.sha256()
+    for path in files:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest() if files else ""
+
+
+def _lines(record: Path) -> list[str]:
+    return record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
 
 
 @dataclass(frozen=True)
@@ -47,18 +65,45 @@ class Job:
         """What decides what the folder holds, in one line."""
         raise NotImplementedError
 
+    def sources(self) -> list[Path]:
+        """The files that it is made of; TextError where one is missing."""
+        return []
+
+    @property
+    def record(self) -> Path:
+        """Beside the folder: a line of settings, and one for the content of the sources."""
+        return self.folder.with_name(f"{self.folder.name}.settings")
+
     def check(self) -> None:
-        """Remember the settings beside the folder. ValueError if it was made with others."""
-        record = self.folder.with_name(f"{self.folder.name}.settings")
-        before = record.read_text(encoding="utf-8").strip() if record.is_file() else self.settings
-        if self.folder.is_dir() and before != self.settings:
+        """Remember what the folder is made with. ValueError if that was something else."""
+        self.check_sources()
+        before = _lines(self.record)[:1] or [self.settings]
+        if self.folder.is_dir() and before != [self.settings]:
             raise ValueError(
-                f"{self.folder} was made with other settings: there '{before}', in the study "
+                f"{self.folder} was made with other settings: there '{before[0]}', in the study "
                 f"'{self.settings}'. Delete it, and what was trained from it, or give another "
                 "--output"
             )
-        record.parent.mkdir(parents=True, exist_ok=True)
-        write(record, self.settings + "\n")
+        self.record.parent.mkdir(parents=True, exist_ok=True)
+        content = self._content()
+        write(self.record, "".join(f"{line}\n" for line in (self.settings, content) if line))
+
+    def check_sources(self) -> None:
+        """ValueError if the folder was made of files that hold something else today."""
+        before, now = _lines(self.record)[1:2], self._content()
+        if self.folder.is_dir() and before and now and before != [now]:
+            raise ValueError(
+                f"{self.folder} was made of other files than there are now: "
+                f"{', '.join(map(str, self.sources()))}. Delete it, and what was trained from it, "
+                "or give another --output"
+            )
+
+    def _content(self) -> str:
+        """The content of the sources in a word; empty where there are none, or no longer."""
+        try:
+            return digest(tuple(self.sources()))
+        except (TextError, OSError):
+            return ""  # making the folder says so; what is made stays of use
 
     def complete(self) -> bool:
         raise NotImplementedError

@@ -49,6 +49,8 @@ def main() -> int:
         jobs = kind.plan(place, missing)
         for job in jobs:
             job.check()
+        for job in kind.plan(place, study.cells):
+            job.check_sources()
     except (ValueError, OSError) as error:
         print(f"run.sh: error: {error}", file=sys.stderr)
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import shutil
@@ -650,6 +651,18 @@ def test_a_complete_study_is_left_alone_and_another_one_is_refused(killed: Kille
     assert run_study(*killed.command).returncode == 0
     for method, row in rows_of(output).items():
         assert row == rows[method] | {"date": row["date"]}, "from what is there"
+    text = folder / "test.en"
+    content = text.read_bytes()
+    text.write_bytes(content + b"one more\n")
+    done = run_study(*killed.command)
+    assert done.returncode == 1 and f"{output}/data/toy was made of other files" in done.stderr
+    assert str(text) in done.stderr
+    text.unlink()
+    Path(f"{text}.gz").write_bytes(gzip.compress(content))
+    assert run_study(*killed.command).returncode == 0, "the same text"
+    Path(f"{text}.gz").unlink()
+    assert run_study(*killed.command).returncode == 0, "the text is no longer needed"
+    text.write_bytes(content)
 
 
 FAKE_TRAIN = """#!/bin/bash

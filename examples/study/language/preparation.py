@@ -21,18 +21,21 @@ class Preparation(preparations.Preparation):
 
     data: Data = None  # type: ignore[assignment]
 
+    def sources(self) -> list[Path]:
+        data = self.data
+        return [find_file(data.text / name) for name in (data.train, data.valid, *data.test)]
+
     def run(self, commands: Commands) -> None:
         data = self.data
-        train, valid, *tests = (data.text / name for name in (data.train, data.valid, *data.test))
-        train = find_file(train)
+        train, valid, *tests = self.sources()
         if data.lines:
             output = self.place.output / "text" / data.name / "train"
             select_lines(train, data.lines, output)
             train = output
         text = ["--vocab-size", str(data.vocab_size)] if data.vocab_size else ["--words"]
         commands.run(self, [
-            SCRIPTS / "prepare.sh", "--train", train, "--valid", find_file(valid),
-            "--test", ",".join(str(find_file(test)) for test in tests),
+            SCRIPTS / "prepare.sh", "--train", train, "--valid", valid,
+            "--test", ",".join(map(str, tests)),
             "--output", self.folder, *text,
         ])  # fmt: skip
 

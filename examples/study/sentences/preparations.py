@@ -32,6 +32,10 @@ class Importing(Job):
     def settings(self) -> str:
         return f"{self.study.pretrained}: pieces of {self.data.source}"
 
+    def sources(self) -> list[Path]:
+        pretrained = sorted(path for path in self.study.pretrained_path.iterdir() if path.is_file())
+        return [*pretrained, *map(self.data.file, SUBSETS)]
+
     def complete(self) -> bool:
         return (self.folder / "import.json").is_file()
 
@@ -53,6 +57,9 @@ class Preparation(Job):
     def settings(self) -> str:
         study: Study = self.place.study  # type: ignore[assignment]
         return f"{study.data_settings(self.cell.data)}; seed {self.cell.seed}"
+
+    def sources(self) -> list[Path]:
+        return list(map(self.cell.data.file, SUBSETS))
 
     def complete(self) -> bool:
         return (self.folder / "prepare.json").is_file()

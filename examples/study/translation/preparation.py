@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from examples.study.jobs import SCRIPTS
 from examples.study.presets import preparations
 from examples.study.processes import Commands
 from examples.study.translation.data import Data
 from examples.study.translation.select_pairs import select_pairs
+from scripts.corpora.prepare_text import find_text
 
 
 @dataclass
@@ -16,6 +18,14 @@ class Preparation(preparations.Preparation):
     """A data directory of parallel text."""
 
     data: Data = None  # type: ignore[assignment]
+
+    def sources(self) -> list[Path]:
+        data = self.data
+        return [
+            find_text(str(data.text / name), language)
+            for name in (data.train, data.valid, *data.test)
+            for language in (data.source_lang, data.target_lang)
+        ]
 
     def run(self, commands: Commands) -> None:
         data, train = self.data, self.data.text / self.data.train
