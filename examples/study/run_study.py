@@ -22,6 +22,7 @@ from examples.study.read_study import read_study
 from examples.study.schedule import Scheduler
 from examples.study.study_fields import StudyError
 from examples.study.tables import Tables
+from scripts.runs import complete_files
 
 
 def main() -> int:
@@ -63,14 +64,13 @@ def main() -> int:
     try:
         scheduler.run()
         evaluations = [job for job in kind.plan(place, study.cells) if isinstance(job, Evaluation)]
-        tables.compare(evaluations, scheduler.seconds_left)
+        compared = tables.compare(evaluations, scheduler.seconds_left)
     except (KeyboardInterrupt, SystemExit) as end:
         scheduler.end()
         say("ended; the same command goes on from here")
         return 130 if isinstance(end, KeyboardInterrupt) else int(end.code or 1)
-    print(tables.write(), end="")
-    print(f"In {args.output}: {', '.join(tables.files())}")
-    return scheduler.report()
+    complete_files.say(f"{tables.write()}In {args.output}: {', '.join(tables.files())}")
+    return scheduler.report() or compared
 
 
 def _parse() -> argparse.Namespace:

@@ -65,18 +65,24 @@ class Tables:
         row = self._kind.row(evaluation, self._workers, self._machine)
         merge(self._results, rows.KEY, [row])
 
-    def compare(self, evaluations: Sequence[Evaluation], seconds_left: Callable[[], float]) -> None:
-        """Make the bootstrap tests that are missing; what fails, or is out of time, is told."""
+    def compare(self, evaluations: Sequence[Evaluation], seconds_left: Callable[[], float]) -> int:
+        """Make the bootstrap tests that are missing; what fails, or is out of time, is told.
+
+        Returns:
+            the exit status: 0, 1 for a failure, 3 for the time.
+        """
         if self._kind.compare is None:
-            return
+            return 0
         try:
             for found in self._kind.compare(evaluations, read(self._comparisons)):
                 merge(self._comparisons, self._kind.compare_key, found)
                 if seconds_left() <= 0:
                     say("the time is up: the next run makes the bootstrap tests that are missing")
-                    return
+                    return 3
         except (OSError, RuntimeError) as error:
             say(f"no more bootstrap tests: {error}")
+            return 1
+        return 0
 
     def write(self) -> str:
         """Write table.md and the plots, of the study's cells; the table."""

@@ -16,7 +16,7 @@ Usage: examples/summarization/compare.sh --reference REF [--resamples 1000] [--s
   --seed N            seed of the resamples (default 12345)
 
 Prints ROUGE-1, -2 and -Lsum (F1) of each file, and its difference from BASELINE with the 95 % interval
-and a two-sided p-value.
+and a two-sided p-value. Where REF is not English, words are of all letters and not stemmed.
 END
 }
 

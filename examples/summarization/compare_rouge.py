@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from examples.summarization import rouge
 from scripts.corpora.prepare_text import TextError
+from scripts.runs.complete_files import say
 
 Array = NDArray[np.float64]
 
@@ -58,8 +59,10 @@ def compare(baseline: Array, system: Array, resamples: int, seed: int) -> Differ
     return Difference(observed, low, high, (as_large.sum(axis=0) + 1) / (resamples + 1))
 
 
-def table(names: list[str], scores: list[Array], resamples: int, seed: int) -> str:
-    """F1 of each system, and its difference from the first one, times 100."""
+def table(
+    names: list[str], scores: list[Array], resamples: int, seed: int, settings: dict[str, str]
+) -> str:
+    """F1 of each system, and its difference from the first one, times 100; how it is computed."""
     width = max(map(len, names)) + 2
     differences = [compare(scores[0], system, resamples, seed) for system in scores[1:]]
     lines = []
@@ -76,12 +79,11 @@ def table(names: list[str], scores: list[Array], resamples: int, seed: int) -> s
                 line += f"{mean:+12.2f}{interval:>18}{difference.p_value[metric]:8.3f}"
             lines.append(line)
         lines.append("")
-    settings = ", ".join(f"{key} {value}" for key, value in rouge.SETTINGS.items())
     lines.append(
         f"{len(scores[0])} documents; paired bootstrap (Koehn 2004) against {names[0]}: "
         f"{resamples} resamples, seed {seed}; two-sided p"
     )
-    lines.append(settings)
+    lines.append(", ".join(f"{key} {value}" for key, value in settings.items()))
     return "\n".join(lines)
 
 
@@ -103,7 +105,8 @@ def main() -> int:
         print(f"compare.sh: error: {error}", file=sys.stderr)
         return 1
     f1 = [rouge.score(system, references)[:, :, 2] for system in systems]
-    print(table(list(map(str, options.hypotheses)), f1, options.resamples, options.seed))
+    names, settings = list(map(str, options.hypotheses)), rouge.settings(references)
+    say(table(names, f1, options.resamples, options.seed, settings))
     return 0
 
 

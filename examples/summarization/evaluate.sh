@@ -22,7 +22,8 @@ Usage: examples/summarization/evaluate.sh DATA (--checkpoint FILE | --save-dir D
   --output DIR       where the results go (default: FILE without .pt, with .eval):
                        hyp.SUBSET.target    one summary a line, in the order of the input
                        ref.SUBSET.target    the references, sentences separated by tabs
-                       scores.SUBSET.json   ROUGE-1, -2, -Lsum, with all settings
+                       scores.SUBSET.json   ROUGE-1, -2, -Lsum, with all settings; where the references
+                                            are not English, words are of all letters and not stemmed
 
 The summaries are found as BART's and R-Drop's published ones are: beam 4, length penalty 2.0, 55 to 140
 tokens, no trigram twice. What follows -- goes to fairseq-generate as it is and overrules that:

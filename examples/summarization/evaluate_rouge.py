@@ -110,7 +110,7 @@ def evaluate(options: argparse.Namespace) -> None:
         "checkpoint": str(options.checkpoint),
         "parts": parts(options.checkpoint),
         "generation": flags(options.generation.split()),
-        "settings": rouge.SETTINGS,
+        "settings": rouge.settings(references),
         "scores": {
             title: dict(zip(("precision", "recall", "f1"), map(float, values)))
             for title, values in zip(rouge.METRICS.values(), means)

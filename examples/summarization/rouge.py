@@ -2,7 +2,8 @@
 
 ROUGE-L compares sentence with sentence: a hypothesis is a line of text, which pysbd divides by
 rules (it downloads nothing). A reference has its sentences between tabs; where a file has no tabs
-at all, it is divided too.
+at all, it is divided too. ROUGE is defined for English: its words are of the letters a to z, and
+stemmed. Where the references are in another language, words are of all letters, and whole.
 """
 
 from __future__ import annotations
@@ -12,16 +13,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 from scripts.corpora.prepare_text import TextError, read_lines
 
 METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
-SETTINGS = {
-    "library": f"rouge-score {version('rouge-score')}",
-    "stemmer": "Porter",
-    "sentences": f"pysbd {version('pysbd')}",
-}
+# English text has some hundredths of a percent of other letters than a to z, German 2 %.
+ENGLISH_SHARE = 0.99
+# Of scripts without spaces each character is a word.
+WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]\p{M}*|[\p{L}\p{M}\p{N}]+")
+
+
+def is_english(references: list[list[str]]) -> bool:
+    """Whether the letters of the references are a to z, but for some in a hundred."""
+    letters = [letter for text in references for part in text for letter in part
+               if letter.isalpha()]  # fmt: skip
+    return sum(map(str.isascii, letters)) >= ENGLISH_SHARE * len(letters)
+
+
+def settings(references: list[list[str]]) -> dict[str, str]:
+    """How it is computed, for signatures."""
+    english = is_english(references)
+    return {
+        "library": f"rouge-score {version('rouge-score')}",
+        "words": "English" if english else "not English: of all letters",
+        "stemmer": "Porter" if english else "none",
+        "sentences": f"pysbd {version('pysbd')}",
+    }
+
+
+class Words:
+    """rouge-score's tokenizer for text that is not English."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """The words in lower case."""
+        words: list[str] = WORD.findall(text.lower())
+        return words
 
 
 class Sentences:
@@ -68,8 +96,9 @@ def score(hypotheses: list[list[str]], references: list[list[str]]) -> NDArray[n
     from rouge_score.rouge_scorer import RougeScorer
     from rouge_score.tokenizers import DefaultTokenizer
 
-    # Given, because the one it takes by itself, which is the same, comes with a log line.
-    scorer = RougeScorer(list(METRICS), tokenizer=DefaultTokenizer(use_stemmer=True))
+    # Given, because the one it takes by itself, which is the English one, comes with a log line.
+    tokenizer = DefaultTokenizer(use_stemmer=True) if is_english(references) else Words()
+    scorer = RougeScorer(list(METRICS), tokenizer=tokenizer)
     rows = []
     for hypothesis, reference in zip(hypotheses, references, strict=True):
         scores = scorer.score("\n".join(reference), "\n".join(hypothesis))

@@ -7,6 +7,7 @@ in every tool that reads them later.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 
 BYTE_ORDER_MARK = "\ufeff"
 GZIP_MAGIC = b"\x1f\x8b"
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # of what Windows calls Unicode
 
 # What fairseq's dictionary has for the ends of a sentence and for padding, whoever writes it.
 CONTROL_SYMBOLS = frozenset({"<s>", "<pad>", "</s>"})
@@ -100,6 +102,10 @@ def _decode(data: bytes, path: Path, number: int) -> str:
     try:
         line = data.decode("utf-8")
     except UnicodeDecodeError as error:
+        if number == 1 and data.startswith(UTF16_MARKS):
+            raise TextError(
+                f"{path} is UTF-16: convert it with iconv -f UTF-16 -t UTF-8"
+            ) from error
         raise TextError(
             f"{path}, line {number}: byte 0x{data[error.start]:02x} in column {error.start + 1} "
             f"is not valid UTF-8; convert the file, as with iconv -f ISO-8859-1 -t UTF-8"

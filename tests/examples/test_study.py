@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import gzip
 import json
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -417,6 +418,38 @@ def test_equal_translations_are_no_difference(tmp_path: Path) -> None:
     ((found,),) = comparisons.compare(evaluations, [])
     assert (found["method"], found["p BLEU"], found["p chrF"]) == ("LR-Drop", "1.0000", "1.0000")
     assert not list(comparisons.compare(evaluations, [found]))
+
+
+def test_equal_scores_are_no_difference(tmp_path: Path) -> None:
+    """Of translations without a word of the reference: sacreBLEU says 0.001 there, too."""
+    study = read(tmp_path)
+    plan = KIND.plan(jobs.Place(study, tmp_path, "cpu"), study.cells)
+    evaluations = [job for job in plan if isinstance(job, Evaluation)]
+    signature = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
+    for evaluation, words, value in zip(evaluations, ("a b", "no yes"), (0.5, 2.5), strict=True):
+        evaluation.folder.mkdir(parents=True)
+        for subset in study.cells[0].data.subsets:
+            (evaluation.folder / f"hyp.{subset}.en").write_text(f"{words}\n" * 4)
+            (evaluation.folder / f"ref.{subset}.en").write_text("Nobody sees it.\n" * 4)
+            found = {"sacreBLEU": 0.0, "chrF": value}
+            scores = [{"title": t, "value": v, "signature": signature} for t, v in found.items()]
+            record = evaluation.folder / f"scores.{subset}.json"
+            record.write_text(json.dumps({"scores": scores}))
+    ((found,),) = comparisons.compare(evaluations, [])
+    assert found["p BLEU"] == "1.0000" and float(found["p chrF"]) < 1
+
+
+def test_tests_that_fail_or_are_too_late_are_an_exit_status(tmp_path: Path) -> None:
+    def compare(*_: object) -> Iterator[list[dict[str, str]]]:
+        yield [dict.fromkeys(comparisons.KEY, "1")]
+        raise RuntimeError("compare.sh failed")
+
+    place = jobs.Place(read(tmp_path), tmp_path, "cpu")
+    tested = tables.Tables(place, dataclasses.replace(KIND, compare=compare), 1, "machine")
+    assert tested.compare([], lambda: 1) == 1
+    assert tested.compare([], lambda: 0) == 3
+    none = tables.Tables(place, dataclasses.replace(KIND, compare=None), 1, "machine")
+    assert none.compare([], lambda: 1) == 0
 
 
 class TranslatesAtOnce:

@@ -33,6 +33,22 @@ def test_scores_worked_out_by_hand() -> None:
     assert scores[0, 2] == pytest.approx([4 / 5] * 3)
 
 
+def test_words_of_other_languages_are_of_all_letters() -> None:
+    """By rouge-score's own words a perfect Russian summary has 0, and Brücke is br and cke."""
+    russian, german, chinese = ["Собака спит."], ["Die Brücke öffnet heute."], ["狗在睡觉。"]
+    for text in (russian, german, chinese):
+        assert rouge.score([text], [text])[0, 0] == pytest.approx([1] * 3)
+        assert rouge.settings([text])["stemmer"] == "none"
+    assert rouge.score([["Der Brüder öffnete."]], [german])[0, 0].max() == 0
+    # two of four characters
+    assert rouge.score([["狗在吃饭。"]], [chinese])[0, 0] == pytest.approx([1 / 2] * 3)
+    mostly_english = [
+        "The café is closed.",
+        *["It opens again at noon, when the cook is there."] * 3,
+    ]
+    assert rouge.settings([mostly_english])["stemmer"] == "Porter"
+
+
 def test_sentences_matter_to_lsum_on_both_sides() -> None:
     """The same words in another order, once with the sentences of one side, once of the other:
     sentence by sentence all 4 agree; text with text only 2 in a row do."""

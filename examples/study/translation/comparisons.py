@@ -89,4 +89,19 @@ def _bootstrap(baseline: Evaluation, systems: Sequence[Evaluation], subset: str)
     found = P_VALUE.findall(done.stdout)
     if done.returncode or len(found) != 2 * len(systems):
         raise RuntimeError(f"{' '.join(map(str, command))} failed: {done.stderr[-500:]}")
-    return [{"p BLEU": p, "p chrF": q} for p, q in zip(found[::2], found[1::2])]
+    before = _values(baseline, subset)
+    rows = []
+    for system, *p_values in zip(systems, found[::2], found[1::2], strict=True):
+        # Of two equal scores sacreBLEU says 0.001: no resample differs more than they do.
+        p_values = [
+            "1.0000" if score == value else p
+            for p, score, value in zip(p_values, _values(system, subset), before, strict=True)
+        ]
+        rows.append(dict(zip(("p BLEU", "p chrF"), p_values, strict=True)))
+    return rows
+
+
+def _values(evaluation: Evaluation, subset: str) -> tuple[float, float]:
+    """The first score, which is a BLEU, and chrF."""
+    scores = evaluation.scores(subset)["scores"]
+    return scores[0]["value"], next(s["value"] for s in scores if s["title"] == "chrF")

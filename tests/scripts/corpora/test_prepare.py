@@ -423,6 +423,8 @@ def damage(folder: Path, what: str) -> None:
         target.write_bytes(b"".join([*lines[:6], "Straße\n".encode("latin-1"), *lines[7:]]))
     elif what == "utf-16":
         target.write_bytes("one line\nanother\n".encode("utf-16-le"))
+    elif what == "utf-16 with mark":
+        target.write_bytes("one line\nanother\n".encode("utf-16"))
     elif what == "truncated":  # all the text is there, but not the checksum that ends the data
         target.unlink()
         (folder / "test.en.gz").write_bytes(gzip.compress(b"".join(lines))[:-4])
@@ -445,6 +447,7 @@ def damage(folder: Path, what: str) -> None:
         ("short", "corpus/test.de, line 18 is the first without a partner"),
         ("latin-1", "corpus/test.en, line 7: byte 0xdf in column 5 is not valid UTF-8"),
         ("utf-16", "corpus/test.en, line 1: a NUL character"),
+        ("utf-16 with mark", "corpus/test.en is UTF-16: convert it"),
         ("truncated", "corpus/test.en.gz, line 21: damaged or incomplete gzip data"),
         ("unnamed gzip", "corpus/test.en is gzip data"),
         ("no gzip", "corpus/test.en.gz, line 1: damaged or incomplete gzip data"),
