@@ -17,7 +17,8 @@ Turns parallel text into a fairseq data directory. The two files of a PREFIX are
 PREFIX.LANG.gz: UTF-8, one segment a line. The first prefix of --test becomes the subset test, the
 following ones test1, test2, ...
 
-  --vocab-size N   pieces of the joint sentencepiece model, trained on both sides (default 8000)
+  --vocab-size N   pieces of the joint sentencepiece model, trained on both sides (default 8000); characters
+                   stay as they are, without sentencepiece's normalization (NFKC), which a score would show
   --pretokenized   the text is in BPE already ('@@ ' marks): take its tokens as they are
   --original ...   the test sets before they were tokenized, as many as --test: evaluate.sh scores
                    detokenized translations against them
