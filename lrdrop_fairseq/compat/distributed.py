@@ -117,7 +117,7 @@ def start_processes_without_gpus() -> None:
     fairseq starts one process a GPU: with ``--cpu``, or where there are not enough GPUs, the run
     ends in an AssertionError that counts devices, and would start none.  Under torchrun, slurm
     or with ``--distributed-init-method`` somebody else starts them, as before.
-    ``fairseq-hydra-train`` imports the plugin too late for this repair: there, take torchrun.
+    ``fairseq-hydra-train`` imports the plugin too late for this repair: take fairseq-train.
 
     Ends with: a fairseq whose ``call_main`` counts processes instead of GPUs (none so far).
     """
