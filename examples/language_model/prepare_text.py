@@ -81,7 +81,7 @@ def vocabulary(args: argparse.Namespace, train: Path) -> tuple[dict[str, Any], S
     for _ in checked(train, words=False):  # so that the text is at fault, not the model
         pass
     model = args.output / "sentencepiece.model"
-    trained = prepare_subwords.train([train], args.vocab_size, model)
+    trained = prepare_subwords.train([train], args.vocab_size, model, args.workers)
     return {"unit": "piece", **trained}, prepare_subwords.segmenter(model, args.workers)
 
 

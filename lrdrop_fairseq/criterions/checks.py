@@ -100,7 +100,7 @@ def check_model(model: nn.Module, exposed: bool) -> None:
             "attention term of LR-Drop need. Set --lr-drop-hidden-weight 0 "
             "--lr-drop-attention-weight 0, which leaves the output term, or derive your model from "
             "lrdrop_fairseq.models.exposed.ExposesLayerStates, or use --arch "
-            + " or ".join(exposing_architectures())
+            + " or ".join(exposing_architectures(type(unwrap(model)[-1])))
         )
     if exposed:
         _check_stacks(model)
@@ -161,8 +161,12 @@ def _check_stacks(model: Any) -> None:
             )
 
 
-def exposing_architectures() -> list[str]:
-    """Names for ``--arch`` that expose layer states, those of other plugins included."""
-    return sorted(
+def exposing_architectures(model: type[nn.Module]) -> list[str]:
+    """Names for ``--arch`` that expose layer states: ours of a model of fairseq, else all."""
+    every = sorted(
         name for name, cls in ARCH_MODEL_REGISTRY.items() if issubclass(cls, ExposesLayerStates)
     )
+    ours = [
+        name for name in every if ARCH_MODEL_REGISTRY.get(name.removeprefix("lr_drop_")) is model
+    ]
+    return ours or every

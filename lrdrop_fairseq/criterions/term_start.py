@@ -89,8 +89,11 @@ def _compare(now: Schedule, extra_state: dict[str, Any], updates: int) -> None:
 
 def _announce(schedule: Schedule, trainer: Any, epoch_itr: Any) -> None:
     """Log the update after which the terms act; a warning if there will be none, or not in full."""
-    start, full = schedule.start, schedule.start + schedule.ramp
-    if trainer.get_num_updates() >= full:
+    start, full, updates = schedule.start, schedule.start + schedule.ramp, trainer.get_num_updates()
+    if updates >= start:
+        since = f"since update {start}" if start else "from the first update on"
+        logger.info("LR-Drop's terms act, %s", since)
+    if updates >= full:
         return
     ends = _ends(trainer, epoch_itr)
     limit = min(ends, key=lambda name: ends[name], default=None)
@@ -99,8 +102,8 @@ def _announce(schedule: Schedule, trainer: Any, epoch_itr: Any) -> None:
             "the weights of LR-Drop's terms rise until update %d, but %s ends this training after "
             "update %d: give a smaller --lr-drop-start or --lr-drop-ramp", full, limit, ends[limit],
         )  # fmt: skip
-    if trainer.get_num_updates() >= start:
-        return  # they act at once
+    if updates >= start:
+        return
     if limit is not None and ends[limit] <= start:
         logger.warning(
             "LR-Drop's terms would act from update %d on, but %s ends this training after update "
@@ -150,7 +153,7 @@ def _other_limits(cfg: Any) -> list[str]:
         names.append(f"--patience {cfg.checkpoint.patience}")
     if cfg.optimization.stop_time_hours > 0:
         names.append(f"--stop-time-hours {cfg.optimization.stop_time_hours:g}")
-    falls_by_itself = getattr(cfg.lr_scheduler, "_name", None) == "reduce_lr_on_plateau"
-    if falls_by_itself and cfg.optimization.stop_min_lr > 0:
+    falls = getattr(cfg.lr_scheduler, "_name", None) != "fixed"
+    if falls and cfg.optimization.stop_min_lr > 0:
         names.append(f"--stop-min-lr {cfg.optimization.stop_min_lr:g}")
     return names

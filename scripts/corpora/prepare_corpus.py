@@ -127,7 +127,7 @@ def choose_subwords(
         return {"vocab_size": None, "sentencepiece": None}, prepare_subwords.words
     note(f"training one sentencepiece model on both sides of {pairs} pairs")
     model = args.output / "sentencepiece.model"
-    subwords = prepare_subwords.train(train, args.vocab_size, model)
+    subwords = prepare_subwords.train(train, args.vocab_size, model, args.workers)
     return subwords, prepare_subwords.segmenter(model, args.workers)
 
 

@@ -28,17 +28,18 @@ Segmenter = Callable[[list[str]], list[list[str]]]
 # More lines change a joint vocabulary little and cost memory: above this every second line is
 # taken, or every third, and so on. sentencepiece's own sampling is not repeatable, seeded or not.
 MAX_LINES = 5_000_000
+BATCH_LINES = 10_000
 # sentencepiece leaves out lines of more bytes than this, by default those over 4,192.
 MAX_LINE_BYTES = 1 << 20
-# Every character gets a piece, so that none is unknown, while the characters leave the larger part
-# of the vocabulary to subwords. Where they do not (Chinese, Japanese) the rarest go: 0.05 % of the
-# text, sentencepiece's own default.
+# Every character gets a piece, so that none is unknown but those that never stand alone in the
+# training text, while the characters leave the larger part of the vocabulary to subwords. Where
+# they do not (Chinese, Japanese) the rarest go: 0.05 % of the text, sentencepiece's own default.
 MAX_CHARACTER_SHARE = 0.25
 PARTIAL_COVERAGE = 0.9995
 NORMALIZATION = "identity"
 
 
-def train(texts: list[Path], vocab_size: int, model: Path) -> dict[str, object]:
+def train(texts: list[Path], vocab_size: int, model: Path, workers: int = 1) -> dict[str, object]:
     """Trains one model on all `texts` together and writes it to the file `model`.
 
     `vocab_size` counts sentencepiece's own three symbols. Returns what describes the model.
@@ -63,6 +64,7 @@ def train(texts: list[Path], vocab_size: int, model: Path) -> dict[str, object]:
             )
     except RuntimeError as error:
         raise TextError(_explain(str(error), vocab_size)) from error
+    leave_out_unseen(model, islice(_all_lines(texts), 0, None, step), workers)
     return {
         "vocab_size": vocab_size,
         "sentencepiece": sentencepiece.__version__,
@@ -70,6 +72,29 @@ def train(texts: list[Path], vocab_size: int, model: Path) -> dict[str, object]:
         "character_coverage": coverage,
         "normalization": NORMALIZATION,
     }
+
+
+def leave_out_unseen(model: Path, lines: Iterator[str], workers: int) -> None:
+    """Marks the pieces that no line has as unused: text that would have them is cut further.
+
+    Some pieces of BPE occur within larger ones alone. A dictionary is made of what occurs in the
+    training text, so it does not have them, and other text would read as ``<unk>`` there. The
+    training text is cut as before; single characters stay.
+    """
+    from sentencepiece import sentencepiece_model_pb2
+
+    segment = segmenter(model, workers)
+    seen: set[str] = set()
+    while batch := list(islice(lines, BATCH_LINES)):
+        seen.update(piece for pieces in segment(batch) for piece in pieces)
+    ModelProto = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # noqa: N806
+    content = ModelProto()
+    content.ParseFromString(model.read_bytes())
+    kinds = ModelProto.SentencePiece
+    for piece in content.pieces:
+        if piece.type == kinds.NORMAL and len(piece.piece) > 1 and piece.piece not in seen:
+            piece.type = kinds.UNUSED
+    model.write_bytes(content.SerializeToString())
 
 
 def _all_lines(texts: list[Path]) -> Iterator[str]:

@@ -67,8 +67,13 @@ def whole_log(caplog: pytest.LogCaptureFixture) -> None:
             "--stop-min-lr 1e-09 can end this training before LR-Drop's terms act, from update 2",
             3,
         ),
-        ("--max-update=3 --patience=3 --lr-drop-start=0", "", 3),
-        ("--max-update=3 --lr-drop-start=0 --lr-drop-ramp=2", "", 3),
+        (  # whose learning rate falls, too
+            "--max-update=3 --lr-scheduler=inverse_sqrt --warmup-init-lr=1e-4 --stop-min-lr=1e-9",
+            "--stop-min-lr 1e-09 can end this training before LR-Drop's terms act, from update 2",
+            3,
+        ),
+        ("--max-update=3 --patience=3 --lr-drop-start=0", "act, from the first update on", 3),
+        ("--max-update=3 --lr-drop-start=0 --lr-drop-ramp=2", "act, from the first update on", 3),
         (
             "--max-update=3 --lr-drop-start=0 --lr-drop-ramp=5",
             "terms rise until update 5, but --max-update 3 ends this training after update 3",
@@ -92,8 +97,8 @@ def test_a_training_says_when_its_terms_act(
         assert not said
         return
     assert message in said[-1].getMessage()
-    plain = "plain training until" in message
-    assert (said[-1].levelno == logging.INFO) == plain
+    tells = "plain training until" in message or "act, from the first" in message
+    assert (said[-1].levelno == logging.INFO) == tells
     assert ("all of it is plain" in said[-1].getMessage()) == ("would act" in message)
 
 
@@ -110,9 +115,10 @@ def test_terms_that_have_acted_are_not_switched_off_in_silence(
         )
 
     said("--max-update=4", "--lr-drop-start=0.5")
+    assert said("--max-update=5", "--lr-drop-start=2") == "LR-Drop's terms act, since update 2"
     moved = said("--max-update=7", "--lr-drop-start=0.8")
     assert "have acted in this training since update 2 and had 100 % of their weights" in moved
-    assert "from here, update 4, they have 0 %" in moved
+    assert "from here, update 5, they have 0 %" in moved
     assert "--lr-drop-start 2 --lr-drop-ramp 0 lets them go on" in moved
     # Then they have not acted: from here on the start may be where it will.
     assert said("--max-update=8", "--lr-drop-start=8").count("have acted") == 1
@@ -130,7 +136,7 @@ def test_terms_that_have_risen_are_not_weakened_in_silence(
     rising = ("--lr-drop-start=0", "--lr-drop-ramp=0.5")
     begun = run(data, tmp_path, *OURS, *rising, "--max-update=4")
     assert (begun["extra_state"][START], begun["extra_state"][RAMP]) == (0, 2)
-    assert "LR-Drop's terms" not in caplog.text
+    assert caplog.text.count("LR-Drop's terms") == 1 and "act, from the first" in caplog.text
     run(data, tmp_path, *OURS, *rising, "--max-update=20")
     assert "since update 0 and had 100 % of their weights; from here, update 4," in caplog.text
     assert "50 %" in caplog.text and "--lr-drop-start 0 --lr-drop-ramp 2 lets" in caplog.text

@@ -539,6 +539,28 @@ def test_vocabulary_size_too_small_names_the_smallest(tmp_path: Path) -> None:
     prepare_subwords.train(texts, int(found[1]), tmp_path / "model")
 
 
+def test_pieces_that_the_training_text_lacks_are_cut_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the words, which all have a piece, parts are left from which they were merged."""
+    text = sentences(300, seed=1)
+    write(tmp_path / "text", text)
+    parts = [word[:cut] for word in WORDS for cut in range(1, len(word))]
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_subwords, "leave_out_unseen", lambda *_: None)
+        prepare_subwords.train([tmp_path / "text"], 90, tmp_path / "whole")
+    prepare_subwords.train([tmp_path / "text"], 90, tmp_path / "model")
+    whole, ours = (prepare_subwords.segmenter(tmp_path / name, 1) for name in ("whole", "model"))
+    assert whole(text) == ours(text)
+    seen = {piece for pieces in ours(text) for piece in pieces}
+
+    def unseen(segment: prepare_subwords.Segmenter) -> list[str]:
+        return [p for pieces in segment(parts) for p in pieces if len(p) > 1 and p not in seen]
+
+    assert unseen(whole) and not unseen(ours)
+    assert ["".join(pieces).replace("\u2581", " ").strip() for pieces in ours(parts)] == parts
+
+
 def test_a_large_corpus_is_sampled_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 300 lines, at most 120 allowed, every third is taken: the model is theirs alone."""
     text = sentences(300, seed=1)
