@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import sys
+import zlib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -85,7 +86,7 @@ class Job:
                 "--output"
             )
         self.record.parent.mkdir(parents=True, exist_ok=True)
-        content = self._content()
+        content = self._content() or "".join(_lines(self.record)[1:2])
         write(self.record, "".join(f"{line}\n" for line in (self.settings, content) if line))
 
     def check_sources(self) -> None:
@@ -94,15 +95,15 @@ class Job:
         if self.folder.is_dir() and before and now and before != [now]:
             raise ValueError(
                 f"{self.folder} was made of other files than there are now: "
-                f"{', '.join(map(str, self.sources()))}. Delete it, and what was trained from it, "
-                "or give another --output"
+                f"{', '.join(map(str, self.sources()))}. Give another --output, or delete it, what "
+                "was trained from it, and its rows in results.tsv"
             )
 
     def _content(self) -> str:
         """The content of the sources in a word; empty where there are none, or no longer."""
         try:
             return digest(tuple(self.sources()))
-        except (TextError, OSError):
+        except (TextError, OSError, EOFError, zlib.error):
             return ""  # making the folder says so; what is made stays of use
 
     def complete(self) -> bool:

@@ -22,7 +22,8 @@ METRICS = {"rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 # English text has some hundredths of a percent of other letters than a to z, German 2 %.
 ENGLISH_SHARE = 0.99
 # Of scripts without spaces each character is a word.
-WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]\p{M}*|[\p{L}\p{M}\p{N}]+")
+SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}ー"
+WORD = regex.compile(rf"(?V1)[{SPACELESS}]\p{{M}}*|[[\p{{L}}\p{{M}}\p{{N}}]--[{SPACELESS}]]+")
 
 
 def is_english(references: list[list[str]]) -> bool:

@@ -153,7 +153,8 @@ def _other_limits(cfg: Any) -> list[str]:
         names.append(f"--patience {cfg.checkpoint.patience}")
     if cfg.optimization.stop_time_hours > 0:
         names.append(f"--stop-time-hours {cfg.optimization.stop_time_hours:g}")
-    falls = getattr(cfg.lr_scheduler, "_name", None) != "fixed"
-    if falls and cfg.optimization.stop_min_lr > 0:
+    # Of other schedules the rate is known before; few come so low.
+    falls_by_itself = getattr(cfg.lr_scheduler, "_name", None) == "reduce_lr_on_plateau"
+    if falls_by_itself and cfg.optimization.stop_min_lr > 0:
         names.append(f"--stop-min-lr {cfg.optimization.stop_min_lr:g}")
     return names

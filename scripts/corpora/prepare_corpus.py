@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -29,6 +30,7 @@ from scripts.corpora.prepare_text import TextError, normalize_space, read_lines
 # included. A longer pair stops fairseq-train, so training pairs are cut off there, not earlier.
 MAX_TOKENS = 1023
 BATCH_LINES = 10_000
+INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode's control and format characters, and spaces
 
 
 def note(message: str) -> None:
@@ -48,7 +50,8 @@ def is_visible(tokens: list[str]) -> bool:
 
     ``▁`` is sentencepiece's space.
     """
-    return any(mark.isprintable() and mark != "▁" for token in tokens for mark in token)
+    marks = (mark for token in tokens for mark in token)
+    return any(mark != "▁" and unicodedata.category(mark) not in INVISIBLE for mark in marks)
 
 
 def write_training(work: Path, langs: tuple[str, str], segment: Segmenter) -> dict[str, int]:

@@ -64,7 +64,7 @@ def train(texts: list[Path], vocab_size: int, model: Path, workers: int = 1) -> 
             )
     except RuntimeError as error:
         raise TextError(_explain(str(error), vocab_size)) from error
-    leave_out_unseen(model, islice(_all_lines(texts), 0, None, step), workers)
+    leave_out_unseen(model, _all_lines(texts), workers)
     return {
         "vocab_size": vocab_size,
         "sentencepiece": sentencepiece.__version__,
@@ -79,7 +79,7 @@ def leave_out_unseen(model: Path, lines: Iterator[str], workers: int) -> None:
 
     Some pieces of BPE occur within larger ones alone. A dictionary is made of what occurs in the
     training text, so it does not have them, and other text would read as ``<unk>`` there. The
-    training text is cut as before; single characters stay.
+    lines are cut as before; single characters stay.
     """
     from sentencepiece import sentencepiece_model_pb2
 

@@ -67,9 +67,9 @@ def whole_log(caplog: pytest.LogCaptureFixture) -> None:
             "--stop-min-lr 1e-09 can end this training before LR-Drop's terms act, from update 2",
             3,
         ),
-        (  # whose learning rate falls, too
+        (  # which is far from reaching that
             "--max-update=3 --lr-scheduler=inverse_sqrt --warmup-init-lr=1e-4 --stop-min-lr=1e-9",
-            "--stop-min-lr 1e-09 can end this training before LR-Drop's terms act, from update 2",
+            "plain training until update 2, from there on LR-Drop's terms act",
             3,
         ),
         ("--max-update=3 --patience=3 --lr-drop-start=0", "act, from the first update on", 3),

@@ -442,14 +442,46 @@ def test_equal_scores_are_no_difference(tmp_path: Path) -> None:
 def test_tests_that_fail_or_are_too_late_are_an_exit_status(tmp_path: Path) -> None:
     def compare(*_: object) -> Iterator[list[dict[str, str]]]:
         yield [dict.fromkeys(comparisons.KEY, "1")]
+        if late:
+            yield [dict.fromkeys(comparisons.KEY, "3")]
         raise RuntimeError("compare.sh failed")
 
+    late = False
     place = jobs.Place(read(tmp_path), tmp_path, "cpu")
     tested = tables.Tables(place, dataclasses.replace(KIND, compare=compare), 1, "machine")
     assert tested.compare([], lambda: 1) == 1
+    late = True
     assert tested.compare([], lambda: 0) == 3
+    one = dataclasses.replace(
+        KIND, compare=lambda *_: iter([[dict.fromkeys(comparisons.KEY, "2")]])
+    )
+    last = tables.Tables(place, one, 1, "machine")
+    assert last.compare([], lambda: 0) == 0, "there is no further one"
     none = tables.Tables(place, dataclasses.replace(KIND, compare=None), 1, "machine")
     assert none.compare([], lambda: 1) == 0
+
+
+def test_a_source_that_is_away_for_a_while_is_remembered(tmp_path: Path) -> None:
+    class FromFile(jobs.Job):
+        settings = "settings"
+
+        def sources(self) -> list[Path]:
+            return [text]
+
+    text = tmp_path / "text.gz"
+    job = FromFile("job", jobs.Place(read(tmp_path), tmp_path, "cpu"), tmp_path / "made")
+    job.folder.mkdir()
+    for content in (gzip.compress(b"one"), None, gzip.compress(b"one")[:-4], gzip.compress(b"one")):
+        jobs.digest.cache_clear()
+        if content is None:
+            text.unlink()
+        else:
+            text.write_bytes(content)
+        job.check()
+    jobs.digest.cache_clear()
+    text.write_bytes(gzip.compress(b"two"))
+    with pytest.raises(ValueError, match="made was made of other files than there are now"):
+        job.check()
 
 
 class TranslatesAtOnce:

@@ -42,6 +42,10 @@ def test_words_of_other_languages_are_of_all_letters() -> None:
     assert rouge.score([["Der Brüder öffnete."]], [german])[0, 0].max() == 0
     # two of four characters
     assert rouge.score([["狗在吃饭。"]], [chinese])[0, 0] == pytest.approx([1 / 2] * 3)
+    assert rouge.Words().tokenize("我买了2023年iPhone手机。") == [
+        *"我买了", "2023", "年", "iphone", *"手机"
+    ]  # fmt: skip
+    assert rouge.Words().tokenize("コーヒーを 飲む हिन्दी") == [*"コーヒーを飲む", "हिन्दी"]
     mostly_english = [
         "The café is closed.",
         *["It opens again at noon, when the cook is there."] * 3,

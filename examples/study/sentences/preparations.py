@@ -12,6 +12,8 @@ from examples.study.sentences.studies import Cell, Data, Study
 
 SCRIPTS = ROOT / "examples" / "language_understanding"
 SUBSETS = ("train", "valid", "test")
+# Of the files of a pretrained model those that an import may read.
+IMPORTED = (".json", ".txt", ".model", ".safetensors", ".bin")
 
 
 @dataclass
@@ -33,7 +35,8 @@ class Importing(Job):
         return f"{self.study.pretrained}: pieces of {self.data.source}"
 
     def sources(self) -> list[Path]:
-        pretrained = sorted(path for path in self.study.pretrained_path.iterdir() if path.is_file())
+        files = sorted(self.study.pretrained_path.iterdir())
+        pretrained = [path for path in files if path.is_file() and path.suffix in IMPORTED]
         return [*pretrained, *map(self.data.file, SUBSETS)]
 
     def complete(self) -> bool:
