@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, processors
 
 from lrdrop_fairseq.import_encoder.__main__ import main
-from lrdrop_fairseq.import_encoder.check import TOLERANCE, differences, show
+from lrdrop_fairseq.import_encoder.check import TOLERANCE, differences, largest_difference, show
 from lrdrop_fairseq.import_encoder.text import Encoder
 from tests.toy_encoders import KINDS, LANGUAGES, TEXTS, make_folder, make_model, pieces
 
@@ -128,6 +129,12 @@ def test_check_tells_a_model_that_is_another(
     assert min(value for _, value in found) > 0.1
     assert "NOT the same" in show(found)
     assert "NOT the same" in show([("layer 1", 1e-8), ("layer 2", float("nan"))])
+    states = torch.ones(2, 3, 4)
+    damaged = states.clone()
+    damaged[1, 0] = float("nan")
+    real = torch.ones(2, 3, dtype=torch.bool)
+    assert largest_difference(2 * states, states, real) == 1
+    assert math.isnan(largest_difference(damaged, states, real))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,10 +20,8 @@ from typing import Any
 
 from examples.language_model import prepare_vocabulary
 from scripts.corpora import prepare_subwords
-from scripts.corpora.prepare_subwords import Segmenter
+from scripts.corpora.prepare_subwords import BATCH_LINES, Segmenter
 from scripts.corpora.prepare_text import TextError, check_tokens, normalize_space, read_lines
-
-BATCH_LINES = 10_000
 
 
 def note(message: str) -> None:

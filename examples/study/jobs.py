@@ -26,13 +26,10 @@ MODULE = (sys.executable, SCRIPTS / "runs" / "run_module.py")
 
 
 @cache
-def digest(files: tuple[Path, ...]) -> str:
-    """SHA-256 over the contents of files, compressed or not; empty for no files."""
-    total = hashlib.sha256()
-    for path in files:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest() if files else ""
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content, compressed or not. Once in a run: data sets share files."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _lines(record: Path) -> list[str]:
@@ -102,9 +99,10 @@ class Job:
     def _content(self) -> str:
         """The content of the sources in a word; empty where there are none, or no longer."""
         try:
-            return digest(tuple(self.sources()))
+            digests = "".join(map(digest, self.sources()))
         except (TextError, OSError, EOFError, zlib.error):
             return ""  # making the folder says so; what is made stays of use
+        return hashlib.sha256(digests.encode()).hexdigest() if digests else ""
 
     def complete(self) -> bool:
         raise NotImplementedError

@@ -43,15 +43,7 @@ def differences(folder: Path, out: Path, texts: Iterable[str]) -> list[tuple[str
     ours = _ours(out, encoder.record["arch"], tokens)
     theirs = _theirs(folder, _original_ids(folder, encoder, tokens), real)
     return [
-        # torch's maximum, since Python's passes over a NaN
-        (
-            name,
-            float(
-                torch.tensor(
-                    [_relative(a[row][mask], b[row][mask]) for row, mask in enumerate(real)]
-                ).max()
-            ),
-        )
+        (name, largest_difference(a, b, real))
         for (name, a), (_, b) in zip(ours, theirs, strict=True)
     ]
 
@@ -125,9 +117,18 @@ def _record(states: list[tuple[str, Tensor]], name: str) -> Any:
     return hook
 
 
-def _relative(ours: Tensor, theirs: Tensor) -> float:
+def largest_difference(ours: Tensor, theirs: Tensor, real: Tensor) -> float:
+    """Of the sentences' states, B x T x C, relative to theirs; NaN where one is.
+
+    Args:
+        real: B x T, False where there is padding.
+    """
     norm = torch.linalg.vector_norm
-    return float(norm(ours - theirs) / norm(theirs))
+    found = [
+        norm(a[mask] - b[mask]) / norm(b[mask])
+        for a, b, mask in zip(ours, theirs, real, strict=True)
+    ]
+    return float(torch.stack(found).max())  # Python's max passes over a NaN
 
 
 def same(found: Sequence[tuple[str, float]]) -> bool:

@@ -23,13 +23,12 @@ from pathlib import Path
 
 from scripts.corpora import prepare_subwords, prepare_vocabulary
 from scripts.corpora.prepare_copies import copy_checked, copy_originals, open_texts
-from scripts.corpora.prepare_subwords import Segmenter
+from scripts.corpora.prepare_subwords import BATCH_LINES, Segmenter
 from scripts.corpora.prepare_text import TextError, normalize_space, read_lines
 
 # fairseq's default --max-source-positions and --max-target-positions is 1024, end of sentence
 # included. A longer pair stops fairseq-train, so training pairs are cut off there, not earlier.
 MAX_TOKENS = 1023
-BATCH_LINES = 10_000
 INVISIBLE = ("Cc", "Cf", "Zs", "Zl", "Zp")  # Unicode's control and format characters, and spaces
 
 
@@ -39,10 +38,8 @@ def note(message: str) -> None:
 
 
 def segmented(path: Path, segment: Segmenter) -> Iterator[list[str]]:
-    """The tokens of each line of a text, segmented in batches."""
-    lines = (normalize_space(line) for line in read_lines(path))
-    while batch := list(islice(lines, BATCH_LINES)):
-        yield from segment(batch)
+    """The tokens of each line of a text."""
+    return prepare_subwords.segmented(map(normalize_space, read_lines(path)), segment)
 
 
 def is_visible(tokens: list[str]) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -28,7 +28,7 @@ Segmenter = Callable[[list[str]], list[list[str]]]
 # More lines change a joint vocabulary little and cost memory: above this every second line is
 # taken, or every third, and so on. sentencepiece's own sampling is not repeatable, seeded or not.
 MAX_LINES = 5_000_000
-BATCH_LINES = 10_000
+BATCH_LINES = 10_000  # that are segmented at once
 # sentencepiece leaves out lines of more bytes than this, by default those over 4,192.
 MAX_LINE_BYTES = 1 << 20
 # Every character gets a piece, so that none is unknown but those that never stand alone in the
@@ -83,10 +83,8 @@ def leave_out_unseen(model: Path, lines: Iterator[str], workers: int) -> None:
     """
     from sentencepiece import sentencepiece_model_pb2
 
-    segment = segmenter(model, workers)
-    seen: set[str] = set()
-    while batch := list(islice(lines, BATCH_LINES)):
-        seen.update(piece for pieces in segment(batch) for piece in pieces)
+    cut = segmented(lines, segmenter(model, workers))
+    seen = {piece for pieces in cut for piece in pieces}
     ModelProto = sentencepiece_model_pb2.ModelProto  # type: ignore[attr-defined]  # noqa: N806
     content = ModelProto()
     content.ParseFromString(model.read_bytes())
@@ -144,6 +142,13 @@ def segmenter(model: Path, workers: int) -> Segmenter:
         return pieces
 
     return segment
+
+
+def segmented(lines: Iterable[str], segment: Segmenter) -> Iterator[list[str]]:
+    """The pieces of each line, segmented in batches."""
+    remaining = iter(lines)
+    while batch := list(islice(remaining, BATCH_LINES)):
+        yield from segment(batch)
 
 
 def words(lines: list[str]) -> list[list[str]]:
